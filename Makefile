@@ -1,0 +1,34 @@
+# make demo   the whole story on built-in images, in a fresh environment (.venv-demo)
+# make test   lint, types and tests, in a development environment (.venv)
+PYTHON ?= python3
+PIP_FLAGS ?= --disable-pip-version-check
+
+.PHONY: demo test lint types venv clean
+
+.venv-demo/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install $(PIP_FLAGS) -q -e .
+	touch $@
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install $(PIP_FLAGS) -q -e '.[dev]'
+	touch $@
+
+venv: .venv/.ready
+
+demo: .venv-demo/.ready
+	.venv-demo/bin/everyclass demo
+
+lint: .venv/.ready
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv/.ready
+	.venv/bin/mypy
+
+test: lint types
+	.venv/bin/python -m pytest -n 2
+
+clean:
+	rm -rf .venv .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache
