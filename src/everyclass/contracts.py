@@ -1,0 +1,467 @@
+"""Words and values that others build on: verdicts, and the evaluation with its JSON form.
+
+Comes in: numbers that somebody else computed. Goes out: a checked value, and `evaluation.json`.
+Knows no arithmetic beyond what it takes to notice that two fields contradict each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from everyclass.errors import InputError
+
+Verdict = Literal["healthy", "collapsed", "starved", "not-learning", "diverged"]
+"""What was seen.
+
+- `healthy`: every class with enough images is recognised.
+- `collapsed`: predictions carry (almost) no information about the labels.
+- `starved`: some classes with enough images are never recognised.
+- `not-learning`: the loss stays at the entropy of the labels.
+- `diverged`: the loss or the parameters are non-finite or explode.
+"""
+
+DecisionKind = Literal["balanced", "natural"]
+"""What a prediction aims at: the highest mean recall, or the fewest errors at the given prior."""
+
+Interval = tuple[float, float]
+"""(low, high) in [0, 1]; a field's name carries the level, `interval_methods` the method."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassEvaluation:
+    """One class on one split. A figure that does not apply is None, and `note` says why.
+
+    Attributes:
+        name: the class.
+        n: images of the class in the split (its support).
+        predicted: images that were given this class.
+        train_n: images of the class that the model was trained on; None when not known.
+        recall: in [0, 1]; None without images in the split.
+        precision: in [0, 1]; None when the class was never predicted.
+        f1: in [0, 1]; None when the class has no images and was never predicted.
+        recall_ci95, precision_ci95, f1_ci95: 95 % intervals, None where the figure is None.
+        note: what a reader has to know, or "".
+    """
+
+    name: str
+    n: int
+    predicted: int
+    train_n: int | None
+    recall: float | None
+    precision: float | None
+    f1: float | None
+    recall_ci95: Interval | None
+    precision_ci95: Interval | None
+    f1_ci95: Interval | None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"class '{self.name}'"
+        for key in ("n", "predicted"):
+            _require(getattr(self, key) >= 0, where, f"{key} is negative ({getattr(self, key)}).")
+        _require(self.train_n is None or self.train_n >= 0, where, "train_n is negative.")
+        for key in ("recall", "precision", "f1"):
+            value, interval = getattr(self, key), getattr(self, f"{key}_ci95")
+            _check_share(value, where, key)
+            _check_interval(interval, where, f"{key}_ci95")
+            _require(
+                (value is None) == (interval is None),
+                where,
+                f"{key} and {key}_ci95 must both be given or both be null.",
+            )
+        _require(
+            (self.recall is None) == (self.n == 0), where, "recall is null exactly when n = 0."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object, with plain numbers, strings, lists and None."""
+        return {
+            "name": self.name,
+            "n": self.n,
+            "predicted": self.predicted,
+            "train_n": self.train_n,
+            "recall": self.recall,
+            "precision": self.precision,
+            "f1": self.f1,
+            "recall_ci95": _as_list(self.recall_ci95),
+            "precision_ci95": _as_list(self.precision_ci95),
+            "f1_ci95": _as_list(self.f1_ci95),
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "classes") -> ClassEvaluation:
+        """The value of a JSON object; raises InputError for what is missing or wrong."""
+        read = _Reader(values, where)
+        return cls(
+            name=read.text("name"),
+            n=read.whole("n"),
+            predicted=read.whole("predicted"),
+            train_n=read.whole_or_none("train_n"),
+            recall=read.number_or_none("recall"),
+            precision=read.number_or_none("precision"),
+            f1=read.number_or_none("f1"),
+            recall_ci95=read.interval_or_none("recall_ci95"),
+            precision_ci95=read.interval_or_none("precision_ci95"),
+            f1_ci95=read.interval_or_none("f1_ci95"),
+            note=read.text("note"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MajorityBaseline:
+    """What always answering the most frequent class of the split would score: the bar to clear.
+
+    Attributes:
+        name: the most frequent class of the split (the first of several).
+        accuracy, balanced_accuracy, macro_f1: in [0, 1].
+        mcc: 0 by definition of the coefficient for constant predictions.
+    """
+
+    name: str
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    mcc: float
+
+    def __post_init__(self) -> None:
+        for key in ("accuracy", "balanced_accuracy", "macro_f1"):
+            _check_share(getattr(self, key), "majority", key)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {
+            "name": self.name,
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "mcc": self.mcc,
+        }
+
+    @classmethod
+    def from_dict(cls, values: object) -> MajorityBaseline:
+        """The value of a JSON object; raises InputError for what is missing or wrong."""
+        read = _Reader(values, "majority")
+        return cls(
+            name=read.text("name"),
+            accuracy=read.number("accuracy"),
+            balanced_accuracy=read.number("balanced_accuracy"),
+            macro_f1=read.number("macro_f1"),
+            mcc=read.number("mcc"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How one model does on one split, class by class: the value behind `evaluation.json`.
+
+    Means over classes are means over the classes with images in the split.
+
+    Attributes:
+        split: train, val, test, or a name of the caller's.
+        n: images evaluated, > 0.
+        set_aside: images of the split that could not be read.
+        decision: which decision the figures judge.
+        accuracy, balanced_accuracy, macro_f1: in [0, 1]; the first two with 95 % intervals.
+        mcc: Matthews correlation (multiclass R_K), in [-1, 1].
+        majority: the same figures for always answering the most frequent class.
+        classes: every class, in the order of the confusion matrix.
+        confusion: (C, C), row = target, column = prediction.
+        ece: expected calibration error of the reported probabilities, in [0, 1].
+        ece_before_temperature: the same at temperature 1.
+        ece_bins: equal-width confidence bins used for both.
+        temperature: > 0, what the logits were divided by.
+        prior: (C,) the class frequencies that the probabilities assume.
+        predicted_classes: how many classes were predicted at least once.
+        effective_predicted_classes: exp of the entropy of the prediction shares, in [1, C].
+        never_predicted: classes with images in the split that no image was given.
+        collapse: the verdict; `collapse_sentence` gives its reason.
+        starved: classes at recall 0 with enough images to say so.
+        information_share: share of the labels' entropy that the predictions explain,
+            corrected for its bias; None when only one class has images.
+        independence_p: p-value of "predictions are independent of labels"; None likewise, and
+            when only one class was predicted.
+        interval_methods: (figure, method) pairs.
+    """
+
+    split: str
+    n: int
+    set_aside: int
+    decision: DecisionKind
+    accuracy: float
+    accuracy_ci95: Interval
+    balanced_accuracy: float
+    balanced_accuracy_ci95: Interval
+    macro_f1: float
+    mcc: float
+    majority: MajorityBaseline
+    classes: tuple[ClassEvaluation, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    ece: float
+    ece_before_temperature: float
+    ece_bins: int
+    temperature: float
+    prior: tuple[float, ...]
+    predicted_classes: int
+    effective_predicted_classes: float
+    never_predicted: tuple[str, ...]
+    collapse: Verdict
+    collapse_sentence: str
+    starved: tuple[str, ...]
+    information_share: float | None
+    independence_p: float | None
+    interval_methods: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        where = "evaluation"
+        _require(self.n > 0, where, f"n is {self.n}; at least one image must be evaluated.")
+        _require(self.set_aside >= 0, where, f"set_aside is negative ({self.set_aside}).")
+        for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_before_temperature"):
+            _check_share(getattr(self, key), where, key)
+        _check_interval(self.accuracy_ci95, where, "accuracy_ci95")
+        _check_interval(self.balanced_accuracy_ci95, where, "balanced_accuracy_ci95")
+        _require(-1 <= self.mcc <= 1, where, f"mcc is {self.mcc}, outside [-1, 1].")
+        _require(self.temperature > 0, where, f"temperature is {self.temperature}, not above 0.")
+        _require(self.decision in get_args(DecisionKind), where, f"decision is {self.decision!r}.")
+        _require(self.collapse in get_args(Verdict), where, f"collapse is {self.collapse!r}.")
+        self._check_classes(where)
+
+    def _check_classes(self, where: str) -> None:
+        names = [one.name for one in self.classes]
+        _require(len(set(names)) == len(names), where, "two classes have the same name.")
+        size = len(names)
+        _require(
+            len(self.confusion) == size and all(len(row) == size for row in self.confusion),
+            where,
+            f"the confusion matrix is not {size} x {size}, as the {size} classes demand.",
+        )
+        _require(len(self.prior) == size, where, f"{len(self.prior)} priors for {size} classes.")
+        total = sum(self.prior)
+        _require(abs(total - 1) < 1e-6, where, f"the prior sums to {total:.6g}, not to 1.")
+        _require(min(self.prior) >= 0, where, f"the prior holds {min(self.prior):.6g}.")
+        columns = [sum(column) for column in zip(*self.confusion)]
+        for one, row, column in zip(self.classes, self.confusion, columns):
+            _require(min(row) >= 0, where, f"confusion row '{one.name}' has a negative count.")
+            _require(
+                (one.n, one.predicted) == (sum(row), column),
+                where,
+                f"class '{one.name}' has n {one.n} and predicted {one.predicted}, but its row and "
+                f"column of the confusion matrix sum to {sum(row)} and {column}.",
+            )
+        _require(
+            self.n == sum(columns), where, f"n is {self.n}, the matrix sums to {sum(columns)}."
+        )
+        strangers = {self.majority.name, *self.never_predicted, *self.starved} - set(names)
+        _require(not strangers, where, f"unknown classes: {', '.join(sorted(strangers))}.")
+        _require(
+            self.predicted_classes == sum(column > 0 for column in columns),
+            where,
+            f"predicted_classes is {self.predicted_classes}, the matrix shows "
+            f"{sum(column > 0 for column in columns)}.",
+        )
+
+    def __str__(self) -> str:
+        low, high = self.balanced_accuracy_ci95
+        return (
+            f"{self.split}: {self.n:,} images, balanced accuracy {self.balanced_accuracy:.3f} "
+            f"[{low:.3f}, {high:.3f}] (majority {self.majority.balanced_accuracy:.3f}), "
+            f"{self.collapse}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `evaluation.json`: plain numbers, strings, lists and None."""
+        return {
+            "split": self.split,
+            "n": self.n,
+            "set_aside": self.set_aside,
+            "decision": self.decision,
+            "accuracy": self.accuracy,
+            "accuracy_ci95": list(self.accuracy_ci95),
+            "balanced_accuracy": self.balanced_accuracy,
+            "balanced_accuracy_ci95": list(self.balanced_accuracy_ci95),
+            "macro_f1": self.macro_f1,
+            "mcc": self.mcc,
+            "majority": self.majority.to_dict(),
+            "classes": [one.to_dict() for one in self.classes],
+            "confusion": [list(row) for row in self.confusion],
+            "ece": self.ece,
+            "ece_before_temperature": self.ece_before_temperature,
+            "ece_bins": self.ece_bins,
+            "temperature": self.temperature,
+            "prior": list(self.prior),
+            "predicted_classes": self.predicted_classes,
+            "effective_predicted_classes": self.effective_predicted_classes,
+            "never_predicted": list(self.never_predicted),
+            "collapse": self.collapse,
+            "collapse_sentence": self.collapse_sentence,
+            "starved": list(self.starved),
+            "information_share": self.information_share,
+            "independence_p": self.independence_p,
+            "interval_methods": dict(self.interval_methods),
+        }
+
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "evaluation.json") -> Evaluation:
+        """The value of a parsed `evaluation.json`.
+
+        Fields that this version does not know are left alone, so that a newer file can be read.
+
+        Args:
+            values: what `json.load` returned.
+            where: the file, for messages.
+        Raises:
+            InputError: a field is missing, of another type, out of range or contradicted.
+        """
+        read = _Reader(values, where)
+        return cls(
+            split=read.text("split"),
+            n=read.whole("n"),
+            set_aside=read.whole("set_aside"),
+            decision=_decision(read.text("decision"), where),
+            accuracy=read.number("accuracy"),
+            accuracy_ci95=read.interval("accuracy_ci95"),
+            balanced_accuracy=read.number("balanced_accuracy"),
+            balanced_accuracy_ci95=read.interval("balanced_accuracy_ci95"),
+            macro_f1=read.number("macro_f1"),
+            mcc=read.number("mcc"),
+            majority=MajorityBaseline.from_dict(read.value("majority")),
+            classes=tuple(
+                ClassEvaluation.from_dict(one, where=f"{where}: classes[{i}]")
+                for i, one in enumerate(read.items("classes"))
+            ),
+            confusion=tuple(
+                tuple(_whole(count, where, f"confusion[{i}]") for count in _items(row, where))
+                for i, row in enumerate(read.items("confusion"))
+            ),
+            ece=read.number("ece"),
+            ece_before_temperature=read.number("ece_before_temperature"),
+            ece_bins=read.whole("ece_bins"),
+            temperature=read.number("temperature"),
+            prior=tuple(_number(share, where, "prior") for share in read.items("prior")),
+            predicted_classes=read.whole("predicted_classes"),
+            effective_predicted_classes=read.number("effective_predicted_classes"),
+            never_predicted=read.texts("never_predicted"),
+            collapse=_verdict(read.text("collapse"), where),
+            collapse_sentence=read.text("collapse_sentence"),
+            starved=read.texts("starved"),
+            information_share=read.number_or_none("information_share"),
+            independence_p=read.number_or_none("independence_p"),
+            interval_methods=read.text_pairs("interval_methods"),
+        )
+
+
+class _Reader:
+    """Typed access to a parsed JSON object; names the field that is not what it should be."""
+
+    def __init__(self, values: object, where: str) -> None:
+        if not isinstance(values, Mapping):
+            raise InputError(f"an object is expected, not {_kind(values)}.", where=where)
+        self._values = values
+        self._where = where
+
+    def value(self, key: str) -> object:
+        if key not in self._values:
+            raise InputError(f"'{key}' is missing.", where=self._where)
+        return self._values[key]
+
+    def text(self, key: str) -> str:
+        return _text(self.value(key), self._where, key)
+
+    def number(self, key: str) -> float:
+        return _number(self.value(key), self._where, key)
+
+    def whole(self, key: str) -> int:
+        return _whole(self.value(key), self._where, key)
+
+    def number_or_none(self, key: str) -> float | None:
+        return None if self.value(key) is None else self.number(key)
+
+    def whole_or_none(self, key: str) -> int | None:
+        return None if self.value(key) is None else self.whole(key)
+
+    def items(self, key: str) -> list[object]:
+        return _items(self.value(key), self._where, key)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        return tuple(_text(one, self._where, key) for one in self.items(key))
+
+    def interval(self, key: str) -> Interval:
+        ends = self.items(key)
+        if len(ends) != 2:
+            raise InputError(f"'{key}' has {len(ends)} numbers, not 2.", where=self._where)
+        return _number(ends[0], self._where, key), _number(ends[1], self._where, key)
+
+    def interval_or_none(self, key: str) -> Interval | None:
+        return None if self.value(key) is None else self.interval(key)
+
+    def text_pairs(self, key: str) -> tuple[tuple[str, str], ...]:
+        inner = _Reader(self.value(key), f"{self._where}: {key}")
+        return tuple((str(name), inner.text(str(name))) for name in inner._values)
+
+
+def _decision(text: str, where: str) -> DecisionKind:
+    for known in get_args(DecisionKind):
+        if text == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"decision is {text!r}, not one of {get_args(DecisionKind)}.", where=where)
+
+
+def _verdict(text: str, where: str) -> Verdict:
+    for known in get_args(Verdict):
+        if text == known:
+            return known  # type: ignore[no-any-return]
+    raise InputError(f"collapse is {text!r}, not one of {get_args(Verdict)}.", where=where)
+
+
+def _text(value: object, where: str, key: str) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"'{key}' is {_kind(value)}, not a text.", where=where)
+    return value
+
+
+def _number(value: object, where: str, key: str) -> float:
+    # bool is an int in Python; true in a JSON file is nobody's recall.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"'{key}' is {_kind(value)}, not a finite number.", where=where)
+    return float(value)
+
+
+def _whole(value: object, where: str, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"'{key}' is {_kind(value)}, not a whole number.", where=where)
+    return value
+
+
+def _items(value: object, where: str, key: str = "confusion") -> list[object]:
+    if not isinstance(value, list):
+        raise InputError(f"'{key}' is {_kind(value)}, not a list.", where=where)
+    return value
+
+
+def _kind(value: object) -> str:
+    return "null" if value is None else f"{value!r:.40} ({type(value).__name__})"
+
+
+def _as_list(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _check_share(value: float | None, where: str, key: str) -> None:
+    if value is not None:
+        _require(0 <= value <= 1, where, f"{key} is {value}, outside [0, 1].")
+
+
+def _check_interval(interval: Interval | None, where: str, key: str) -> None:
+    if interval is not None:
+        low, high = interval
+        _require(
+            0 <= low <= high <= 1, where, f"{key} is [{low}, {high}], not an interval in [0, 1]."
+        )
+
+
+def _require(fact: bool, where: str, otherwise: str) -> None:
+    if not fact:
+        raise InputError(otherwise, where=where)

@@ -1,0 +1,100 @@
+"""Channel moments: a two-pass float64 oracle, a case by hand, and exactness under merging."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from everyclass.stats.moments import (
+    NO_PIXELS,
+    ChannelMoments,
+    channel_histogram,
+    largest_deviation,
+    pooled,
+)
+
+IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
+
+
+def moments(pixels: np.ndarray) -> ChannelMoments:
+    return ChannelMoments.of(channel_histogram(pixels))
+
+
+def two_pass(images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    pixels = np.concatenate([image.reshape(-1, 3) for image in images]).astype(np.float64) / 255
+    mean = pixels.mean(axis=0)
+    return mean, np.sqrt(((pixels - mean) ** 2).mean(axis=0))
+
+
+@given(st.lists(IMAGES, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_oracle_and_property_merged_in_any_order_it_is_the_two_pass_result(images, rng):
+    parts = [moments(image) for image in images]
+    rng.shuffle(parts)
+    total = pooled(tuple(parts))
+    mean, std = two_pass(images)
+    np.testing.assert_allclose(total.mean, mean, atol=1e-12)
+    np.testing.assert_allclose(total.std, std, atol=1e-9)
+    while len(parts) > 1:  # any tree of merges
+        parts.append(parts.pop(rng.randrange(len(parts))) + parts.pop(rng.randrange(len(parts))))
+    assert parts[0] == total
+
+
+def test_hand_computed():
+    # Red: 0, 0, 255, 255: mean 1/2, deviation 1/2. Green: constant 51 = 0.2. Blue: 0, 0, 0, 255:
+    # mean 1/4, variance 3/16.
+    pixels = np.array([[0, 51, 0], [0, 51, 0], [255, 51, 0], [255, 51, 255]], dtype=np.uint8)
+    total = moments(pixels)
+    assert (total.n_pixels, total.sums) == (4, (510, 204, 255))
+    assert total.mean == (0.5, 0.2, 0.25)
+    assert total.std == pytest.approx((0.5, 0.0, 0.1875**0.5), abs=1e-15)
+
+
+def test_a_batch_is_its_images():
+    batch = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    assert moments(batch) == pooled(tuple(moments(image) for image in batch))
+
+
+def test_nothing_overflows_or_cancels_at_fifty_million_images():
+    """A barely varying set: in float64 the two terms would agree in all their digits."""
+    values = np.full((64 * 64, 3), 200, dtype=np.uint8)
+    values[0] = 201
+    one = moments(values)
+    n = 50_000_000
+    many = ChannelMoments(
+        n_pixels=one.n_pixels * n,
+        sums=tuple(total * n for total in one.sums),
+        squares=tuple(total * n for total in one.squares),
+    )
+    assert many.mean == pytest.approx(one.mean, rel=1e-15)
+    # p (1 - p) with p = 1/4096, in units of 1/255.
+    assert many.std == pytest.approx(((1 / 4096 * 4095 / 4096) ** 0.5 / 255,) * 3, rel=1e-12)
+
+
+def test_constant_images_have_no_deviation_and_no_pixels_no_mean():
+    assert moments(np.full((3, 3, 3), 77, dtype=np.uint8)).std == (0.0, 0.0, 0.0)
+    assert pooled(()) == NO_PIXELS
+    with pytest.raises(ValueError, match="no pixels"):
+        _ = NO_PIXELS.mean
+    with pytest.raises(ValueError, match="no pixels"):
+        _ = NO_PIXELS.std
+
+
+def test_histogram_counts_each_value_of_each_channel():
+    rng = random.Random(0)
+    pixels = np.array([[[rng.randrange(256) for _ in range(3)] for _ in range(20)]], np.uint8)
+    histogram = channel_histogram(pixels)
+    assert (histogram.shape, histogram.sum()) == ((3, 256), 60)
+    for channel in range(3):
+        for value in pixels[0, :, channel]:
+            assert histogram[channel, value] == (pixels[..., channel] == value).sum()
+
+
+@given(IMAGES)
+def test_the_largest_deviation_is_that_of_the_exact_moments(image):
+    expected = max(moments(image).std) * 255
+    assert largest_deviation(channel_histogram(image)) == pytest.approx(expected, abs=1e-5)
