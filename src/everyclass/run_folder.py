@@ -1,0 +1,252 @@
+"""The folder of one training run: names, atomic writes, checkpoints with checksums, the log.
+
+Comes in: values that turn into bytes. Goes out: files that are whole or absent, whenever the
+process is killed. Knows neither torch nor what a checkpoint holds: it moves bytes.
+
+```
+recipe.yaml       every decision with its value, reason and origin
+audit.json        what the audit saw
+manifest.parquet  the rows in use: image, label, group, split, size, content hash
+environment.json  versions, device, threads
+metrics.jsonl     one line an epoch (and a line every few steps)
+checkpoints/      the last two states of training, and the best weights
+model.safetensors model.json   the classifier
+evaluation.json   predictions.csv   how it does on images it was not selected on
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from everyclass.errors import EveryclassError, InputError
+
+KEPT_CHECKPOINTS = 2  # the newest, and one to fall back on if the newest is damaged on disk
+
+_STARTED = "recipe.yaml"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a reader, or a crash, sees the old file or the new one.
+
+    Temporary file in the same folder, fsync, rename, fsync of the folder (without the last one a
+    power cut may forget the rename).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise EveryclassError(f"{path} could not be written: {error.strerror}.") from error
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Windows cannot open a folder; there the rename alone must do.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run on disk. All paths below are inside `path`."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """`recipe.yaml`; its presence is what makes a folder a run."""
+        return self.path / _STARTED
+
+    @property
+    def audit(self) -> Path:
+        """`audit.json`."""
+        return self.path / "audit.json"
+
+    @property
+    def manifest(self) -> Path:
+        """`manifest.parquet`, the rows in use."""
+        return self.path / "manifest.parquet"
+
+    @property
+    def environment(self) -> Path:
+        """`environment.json`."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """`metrics.jsonl`."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best_weights(self) -> Path:
+        """Weights of the best epoch so far."""
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def evaluation(self) -> Path:
+        """`evaluation.json`."""
+        return self.path / "evaluation.json"
+
+    @property
+    def predictions(self) -> Path:
+        """`predictions.csv`."""
+        return self.path / "predictions.csv"
+
+    @property
+    def store(self) -> Path:
+        """Folder of the decoded images, removed when the run is finished."""
+        return self.path / "cache"
+
+    @classmethod
+    def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
+        """A new run at `path`.
+
+        Raises:
+            InputError: `path` holds a run already, or files that are none of ours.
+        """
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file.", remedy="Choose another --out.")
+        if (path / _STARTED).exists():
+            if not overwrite:
+                raise InputError(
+                    f"{path} holds a run already.",
+                    remedy="Continue it with --resume, choose another --out, or add --overwrite.",
+                )
+            shutil.rmtree(path)
+        elif path.exists() and any(path.iterdir()):
+            raise InputError(
+                f"{path} is not empty and holds no run.", remedy="Choose another --out."
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be created: {error.strerror}.", remedy="Choose another --out."
+            ) from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run at `path`.
+
+        Raises:
+            InputError: there is none.
+        """
+        if not path.exists():
+            raise InputError(f"There is no folder {path}.", remedy="Name the folder of a run.")
+        if not (path / _STARTED).exists():
+            raise InputError(
+                f"{path} is not a run: it has no {_STARTED}.",
+                remedy="Name the folder that `everyclass train --out` wrote.",
+            )
+        return cls(path)
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write text atomically."""
+        write_atomically(path, text.encode())
+
+    def write_json(self, path: Path, value: Any) -> None:
+        """Write JSON atomically. NaN is refused: it is not JSON and other readers choke on it."""
+        self.write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def read_json(self, path: Path) -> Any:
+        """Read a JSON file of the run.
+
+        Raises:
+            InputError: it is missing or no JSON.
+        """
+        try:
+            return json.loads(path.read_text())
+        except FileNotFoundError:
+            raise InputError(
+                f"{path} is missing.", remedy="The run stopped before it was written; --resume it."
+            ) from None
+        except ValueError as error:
+            raise InputError(
+                f"{path} is not valid JSON ({error}).", remedy="Restore it or train again."
+            ) from error
+
+    # -- the log -------------------------------------------------------------------------------
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add one line to `metrics.jsonl`. A half-written last line is possible after a crash;
+        `read_metrics` and `cut_metrics` skip it.
+        """
+        with open(self.metrics, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """The lines of `metrics.jsonl`, whole ones only."""
+        if not self.metrics.exists():
+            return
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                yield json.loads(line)
+
+    def cut_metrics(self, *, after_step: int) -> None:
+        """Drop lines of steps later than `after_step`: a resumed run will write them again."""
+        kept = [line for line in self.read_metrics() if line["step"] <= after_step]
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept)
+        self.write_text(self.metrics, text)
+
+    # -- checkpoints ---------------------------------------------------------------------------
+
+    def save_checkpoint(self, step: int, save: Callable[[io.BytesIO], None]) -> Path:
+        """Write the checkpoint of `step` (`save` fills a buffer) and forget the oldest ones.
+
+        The name holds the step and the first 16 hex digits of the SHA-256 of the content, so a
+        damaged or half-copied file is recognised by itself.
+        """
+        buffer = io.BytesIO()
+        save(buffer)
+        content = buffer.getvalue()
+        name = f"step-{step:09d}-{hashlib.sha256(content).hexdigest()[:16]}.pt"
+        path = self.checkpoints / name
+        write_atomically(path, content)
+        others = [file for file in self._checkpoints() if file != path]
+        same_step = [file for file in others if file.name.startswith(f"step-{step:09d}-")]
+        older = [file for file in others if file not in same_step]
+        for file in same_step + older[: -(KEPT_CHECKPOINTS - 1)]:
+            file.unlink(missing_ok=True)
+        return path
+
+    def last_checkpoint(self) -> tuple[bytes, Path] | None:
+        """Content of the newest checkpoint whose checksum holds; None when there is none."""
+        for path in reversed(self._checkpoints()):
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
+                return content, path
+        return None
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(self.checkpoints.glob("step-*.pt"))
+
+    def clean(self) -> None:
+        """Remove what only a running training needs: decoded images, leftovers of killed writes."""
+        shutil.rmtree(self.store, ignore_errors=True)
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
