@@ -1,0 +1,183 @@
+"""A network by name: the tutorial's CNN, or any classification model of timm.
+
+Comes in: a name, a side, a number of classes, and where pretrained weights come from. Goes out: an
+initialised network and the statistics its weights were trained with. Trains nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from everyclass.errors import InputError
+from everyclass.models.tutorial import TutorialCNN
+from everyclass.seeding import stream_seed
+
+# Below this side a ResNet's 7x7 stride-2 stem and its max-pooling leave 1x1 features after the
+# last stage; without the pooling the same layers see four times as many positions.
+SMALL_IMAGE = 64
+
+TUTORIAL = "tutorial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A network and where its weights come from.
+
+    Args:
+        network: (B, 3, side, side) float -> (B, C) logits.
+        mean, std: the statistics its pretrained weights expect; None from scratch.
+        weights: the origin of the weights in words.
+        small_stem: whether the stem's max-pooling was taken out for small images. It has no
+            parameters, so a state dict does not tell: it must be saved beside the weights.
+    """
+
+    network: nn.Module
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
+    weights: str
+    small_stem: bool
+
+
+def build_backbone(
+    name: str,
+    *,
+    side: int,
+    n_classes: int,
+    seed: int,
+    pretrained: bool = False,
+    weights_file: str | None = None,
+    small_stem: bool | None = None,
+) -> Backbone:
+    """The network called `name`, its weights drawn from the stream ("init",) of `seed`.
+
+    Args:
+        name: "tutorial" or a timm model name.
+        side: training image side, pixels.
+        n_classes: outputs, at least 2.
+        seed: the run's seed.
+        pretrained: load ImageNet weights; downloaded by timm unless `weights_file` is given.
+        weights_file: local .safetensors or .pth state dict in timm's key names.
+        small_stem: take the stem's max-pooling out. None: below 64 px, from scratch only (weights
+            trained with the pooling need it).
+    Raises:
+        InputError: unknown name (near names are listed), weights that cannot be had or do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(seed, "init"))
+        if name == TUTORIAL:
+            network: nn.Module = TutorialCNN(in_channels=3, side=side, n_classes=n_classes)
+            return _from_scratch(network, "random (PyTorch's own)", small_stem=False)
+        _refuse_unknown(name)
+        network = _create(name, n_classes, pretrained, weights_file)
+    wanted = side < SMALL_IMAGE and not pretrained if small_stem is None else small_stem
+    changed = wanted and _drop_pooling(network)
+    if not pretrained:
+        return _from_scratch(network, "random (timm's scheme)", small_stem=changed)
+    config = _published(network)
+    return Backbone(
+        network=network,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        weights=weights_file or f"timm's {config.get('architecture', name)}, ImageNet",
+        small_stem=changed,
+    )
+
+
+def _from_scratch(network: nn.Module, weights: str, *, small_stem: bool) -> Backbone:
+    return Backbone(network=network, mean=None, std=None, weights=weights, small_stem=small_stem)
+
+
+def _refuse_unknown(name: str) -> None:
+    if timm.is_model(name):
+        return
+    near = difflib.get_close_matches(name, [TUTORIAL, *timm.list_models()], n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise InputError(
+        f"There is no model called {name!r}.{hint}",
+        remedy="Use 'tutorial' or a name that timm.list_models() shows.",
+    )
+
+
+def _create(name: str, n_classes: int, pretrained: bool, weights_file: str | None) -> nn.Module:
+    if weights_file is not None:
+        network: nn.Module = timm.create_model(name, num_classes=n_classes)
+        _load_file(network, name, Path(weights_file))
+        return network
+    try:
+        return timm.create_model(  # type: ignore[no-any-return]
+            name, num_classes=n_classes, pretrained=pretrained
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        # Offline, a blocked proxy, or a model without published weights: each library below raises
+        # its own kind, and a random backbone must never take their place.
+        raise InputError(
+            f"Pretrained weights for {name} could not be loaded: {_first_line(error)}",
+            remedy="Name a local file with --weights-file, or train from scratch without "
+            "--pretrained.",
+        ) from error
+
+
+def _load_file(network: nn.Module, name: str, path: Path) -> None:
+    """Every weight but the head's. timm would drop keys that do not fit without a word, and the
+    backbone would be random; here each must find its place.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no weights file {path}.", remedy="Correct --weights-file.")
+    try:
+        state = timm.models.load_state_dict(str(path), use_ema=False, weights_only=True)
+    except (OSError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} cannot be read as weights: {_first_line(error)}",
+            remedy="Give a .safetensors file, or a .pth file that holds tensors alone.",
+        ) from error
+    head = tuple(f"{layer}." for layer in _head_layers(network))
+    own = {key: value.shape for key, value in network.state_dict().items()}
+    state = {key: value for key, value in state.items() if not key.startswith(head)}
+    unknown = [key for key in state if key not in own]
+    absent = [key for key in own if key not in state and not key.startswith(head)]
+    misfits = [key for key in state if key in own and state[key].shape != own[key]]
+    for keys, complaint in (
+        (unknown, "that {name} lacks"),
+        (absent, "too few for {name}"),
+        (misfits, "of another shape than in {name}"),
+    ):
+        if keys:
+            raise InputError(
+                f"{path} holds {len(keys)} tensors {complaint.format(name=name)} "
+                f"(first: {keys[0]}).",
+                remedy="Use weights of this very model, with timm's key names.",
+            )
+    network.load_state_dict(state, strict=False)
+
+
+def _head_layers(network: nn.Module) -> tuple[str, ...]:
+    layers = _published(network).get("classifier") or ()
+    return (layers,) if isinstance(layers, str) else tuple(layers)
+
+
+def _published(network: nn.Module) -> dict[str, Any]:
+    """timm's record of a model: statistics, origin, name of the head."""
+    config: Any = network.pretrained_cfg
+    return dict(config)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else repr(error)
+
+
+def _drop_pooling(network: nn.Module) -> bool:
+    """Take the stem's max-pooling out, where the network has one; says whether it did."""
+    if not isinstance(getattr(network, "maxpool", None), nn.MaxPool2d):
+        return False
+    network.maxpool = nn.Identity()
+    return True
