@@ -1,0 +1,104 @@
+"""Image classifiers that predict every class.
+
+The names below are loaded when they are first used, so `import everyclass` costs nothing and the
+parts that need no torch never load it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+_HOME = {
+    "EveryclassError": "everyclass.errors",
+    "InputError": "everyclass.errors",
+    "Evaluation": "everyclass.contracts",
+    "ImageTable": "everyclass.images.table",
+    "read_table": "everyclass.images.readers",
+    "assign_splits": "everyclass.images.split",
+    "load_image": "everyclass.images.pixels",
+    "Audit": "everyclass.images.audit_values",
+    "audit_images": "everyclass.images.audit",
+    "Recipe": "everyclass.recipe",
+    "balanced_weights": "everyclass.imbalance.weights",
+    "effective_number_weights": "everyclass.imbalance.weights",
+    "inverse_frequency_weights": "everyclass.imbalance.weights",
+    "square_root_weights": "everyclass.imbalance.weights",
+    "logit_adjusted_cross_entropy": "everyclass.imbalance.losses",
+    "weighted_cross_entropy": "everyclass.imbalance.losses",
+    "epoch_order": "everyclass.imbalance.sampling",
+    "log_prior": "everyclass.imbalance.prior",
+    "shift_prior": "everyclass.imbalance.prior",
+    "stream_prior": "everyclass.imbalance.prior",
+    "sweep_tau": "everyclass.imbalance.prior",
+    "evaluate_predictions": "everyclass.stats.evaluation",
+    "load_model": "everyclass.models.file",
+    "DataSource": "everyclass.workflows.prepare",
+    "TrainOptions": "everyclass.workflows.train",
+    "train": "everyclass.workflows.train",
+    "resume": "everyclass.workflows.train",
+}
+
+if TYPE_CHECKING:
+    from everyclass.contracts import Evaluation
+    from everyclass.errors import EveryclassError, InputError
+    from everyclass.images.audit import audit_images
+    from everyclass.images.audit_values import Audit
+    from everyclass.images.pixels import load_image
+    from everyclass.images.readers import read_table
+    from everyclass.images.split import assign_splits
+    from everyclass.images.table import ImageTable
+    from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
+    from everyclass.imbalance.prior import log_prior, shift_prior, stream_prior, sweep_tau
+    from everyclass.imbalance.sampling import epoch_order
+    from everyclass.imbalance.weights import (
+        balanced_weights,
+        effective_number_weights,
+        inverse_frequency_weights,
+        square_root_weights,
+    )
+    from everyclass.models.file import load_model
+    from everyclass.recipe import Recipe
+    from everyclass.stats.evaluation import evaluate_predictions
+    from everyclass.workflows.prepare import DataSource
+    from everyclass.workflows.train import TrainOptions, resume, train
+
+__all__ = [
+    "Audit",
+    "DataSource",
+    "Evaluation",
+    "EveryclassError",
+    "ImageTable",
+    "InputError",
+    "Recipe",
+    "TrainOptions",
+    "assign_splits",
+    "audit_images",
+    "balanced_weights",
+    "effective_number_weights",
+    "epoch_order",
+    "evaluate_predictions",
+    "inverse_frequency_weights",
+    "load_image",
+    "load_model",
+    "log_prior",
+    "logit_adjusted_cross_entropy",
+    "read_table",
+    "resume",
+    "shift_prior",
+    "square_root_weights",
+    "stream_prior",
+    "sweep_tau",
+    "train",
+    "weighted_cross_entropy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'everyclass' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,248 @@
+"""A training in the terminal: a live view where there is one, plain lines where there is not.
+
+Comes in: events. Goes out: rich renderables, or lines. Computes nothing but what is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from everyclass.recipe import show_value
+from everyclass.terminal.bars import recall_bar
+from everyclass.workflows.events import (
+    Audited,
+    AuditProgress,
+    BatchShown,
+    DataRead,
+    Decided,
+    EpochDone,
+    Event,
+    StepsDone,
+    TrainingStarted,
+)
+
+SHOWN_CLASSES = 16
+TOLD_HARMS = ("invalid", "harmful")  # the audit command tells the rest
+TOLD_DECISIONS = ("image_size", "model", "epochs", "learning_rate", "imbalance", "normalisation")
+
+
+@dataclass(slots=True)
+class TrainingView:
+    """Shows the events of a training on a console (standard error); used in a `with` statement.
+
+    On a terminal, one panel is redrawn and an epoch leaves a line behind. Elsewhere every epoch is
+    one line, so that a log file stays readable.
+    """
+
+    console: Console
+    quiet: bool = False
+    _live: Live | None = field(default=None, init=False)
+    _started: TrainingStarted | None = field(default=None, init=False)
+    _steps: StepsDone | None = field(default=None, init=False)
+    _epoch: EpochDone | None = field(default=None, init=False)
+    _audit: AuditProgress | None = field(default=None, init=False)
+
+    def __enter__(self) -> TrainingView:
+        if self.console.is_terminal and not self.quiet:
+            self._live = Live(console=self.console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.update(Text(""))
+            self._live.stop()
+            self._live = None
+
+    def show(self, event: Event) -> None:
+        """Take one event in."""
+        if isinstance(event, BatchShown):
+            self.console.print(batch_table(event))
+            return
+        for line in told_lines(event):
+            self._line(line)
+        if isinstance(event, TrainingStarted):
+            self._started, self._audit = event, None
+            self._steps = self._epoch = None
+            self._line(started_line(event))
+        elif isinstance(event, StepsDone):
+            self._steps = event
+        elif isinstance(event, EpochDone):
+            self._epoch = event
+            if self._started is not None:
+                self._line(epoch_line(event, self._started.classes))
+        elif isinstance(event, AuditProgress):
+            self._audit = event
+        if self._live is not None:
+            self._live.update(self._panel())
+
+    def say(self, sentence: str) -> None:
+        """A line of its own, between two trainings."""
+        self._started = self._steps = self._epoch = self._audit = None
+        self._line(Text(sentence, style="bold"))
+
+    def _line(self, text: Text) -> None:
+        if not self.quiet:
+            self.console.print(text, soft_wrap=True)
+
+    def _panel(self) -> RenderableType:
+        if self._audit is not None and self._started is None:
+            return audit_progress(self._audit)
+        if self._started is None or self._steps is None:
+            return Text("")
+        return training_panel(self._started, self._steps, self._epoch)
+
+
+def told_lines(event: Event) -> list[Text]:
+    """What was read, found and decided before training, a line a fact."""
+    if isinstance(event, DataRead):
+        facts = [
+            f"{len(event.table):,} images, {len(event.table.classes)} classes "
+            f"in {event.table.source}.",
+            *event.table.notes,
+            *event.sentences,
+        ]
+        return [Text(fact) for fact in facts]
+    if isinstance(event, Audited):
+        return [
+            Text.assemble(
+                (f"{warning.harm}: ", "yellow"), warning.sentence, " ", (warning.remedy, "dim")
+            )
+            for warning in event.audit.warnings
+            if warning.harm in TOLD_HARMS
+        ]
+    if isinstance(event, Decided):
+        lines = [
+            Text.assemble(
+                "  ",
+                (f"{decision.name} = {show_value(decision.value)}", "bold"),
+                f": {decision.reason} [{decision.origin}]",
+            )
+            for decision in event.recipe.decisions
+            if decision.name in TOLD_DECISIONS or decision.origin == "user"
+        ]
+        where = f" (all of it: {event.path})" if event.path else ""
+        return [Text(f"Recipe{where}:"), *lines]
+    return []
+
+
+def audit_progress(event: AuditProgress) -> RenderableType:
+    """One line: how many images were decoded."""
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        Text("auditing"),
+        ProgressBar(total=event.total, completed=event.done, width=30),
+        Text(f"{event.done:,} of {event.total:,} images"),
+    )
+    return row
+
+
+def started_line(event: TrainingStarted) -> Text:
+    """What is about to be trained."""
+    begin = f", going on at step {event.first_step:,}" if event.first_step else ""
+    return Text(
+        f"Training {len(event.classes)} classes, {sum(event.counts):,} images, "
+        f"{event.epochs} epochs, {event.n_steps:,} steps{begin}; first weights: {event.weights}."
+    )
+
+
+def epoch_line(event: EpochDone, classes: Sequence[str]) -> Text:
+    """One epoch: losses, balanced accuracy, the worst class by name, what is never predicted."""
+    worst, recall = worst_class(event.recalls, classes)
+    line = Text(
+        f"epoch {event.epoch + 1:>3}/{event.epochs}  loss {event.train_loss:.3f}  "
+        f"val loss {event.val_loss:.3f}  "
+    )
+    line.append(f"balanced accuracy {event.balanced_accuracy:.3f}", style="bold")
+    line.append(f"  worst {worst} {recall:.2f}", style="red" if recall == 0 else "")
+    line.append(f"  {event.images_per_second:,.0f} images/s")
+    line.append("  * best" if event.best else "", style="green")
+    silent = [name for name, share in zip(classes, event.predicted_shares) if share == 0]
+    if silent:
+        shown = ", ".join(silent[:4]) + (f" and {len(silent) - 4} more" if len(silent) > 4 else "")
+        line.append(f"  never predicted: {shown}", style="red")
+    return line
+
+
+def training_panel(
+    started: TrainingStarted, steps: StepsDone, epoch: EpochDone | None
+) -> RenderableType:
+    """The live panel: progress, pace, and a bar a class."""
+    head = Table.grid(padding=(0, 1))
+    head.add_row(
+        Text(f"epoch {steps.epoch + 1}/{started.epochs}"),
+        ProgressBar(total=started.n_steps, completed=steps.step, width=30),
+        Text(f"loss {steps.loss:.3f}"),
+        Text(f"{steps.images_per_second:,.0f} images/s"),
+        Text(f"{duration(steps.seconds_left)} left"),
+    )
+    return Panel(Group(head, class_bars(started, steps, epoch)), title="everyclass", expand=False)
+
+
+def class_bars(
+    started: TrainingStarted, steps: StepsDone, epoch: EpochDone | None
+) -> RenderableType:
+    """Recall and share of predictions of each class, the worst first when there are many.
+
+    On validation images once an epoch has ended; before, on this epoch's training batches.
+    """
+    recalls = epoch.recalls if epoch is not None else steps.recalls
+    shares = epoch.predicted_shares if epoch is not None else steps.predicted_shares
+    source = "validation" if epoch is not None else "training batches"
+    table = Table(box=None, padding=(0, 1))
+    table.add_column("class", overflow="ellipsis", max_width=24)
+    table.add_column("images", justify="right")
+    table.add_column(f"recall ({source})")
+    table.add_column("predicted", justify="right")
+    order = list(range(len(started.classes)))
+    if len(started.classes) > SHOWN_CLASSES:
+        order = sorted(order, key=lambda k: math.inf if math.isnan(recalls[k]) else recalls[k])[
+            :SHOWN_CLASSES
+        ]
+    for k in order:
+        table.add_row(
+            started.classes[k],
+            f"{started.counts[k]:,}",
+            recall_bar(None if math.isnan(recalls[k]) else recalls[k], missing="not seen yet"),
+            "" if math.isnan(shares[k]) else f"{shares[k]:.0%}",
+        )
+    more = len(started.classes) - SHOWN_CLASSES
+    if more > 0:
+        return Group(table, Text(f"and {more} classes with higher recall", style="dim"))
+    return table
+
+
+def batch_table(event: BatchShown) -> RenderableType:
+    """One batch as the tutorial prints it: labels, outputs, correct, loss."""
+    table = Table(title=f"epoch {event.epoch + 1}, batch {event.position + 1}", show_header=False)
+    table.add_row("labels", ", ".join(event.labels))
+    table.add_row("outputs", ", ".join(event.predictions))
+    table.add_row("correct", f"{event.correct} of {len(event.labels)}")
+    table.add_row("loss", f"{event.loss:.4f}")
+    return table
+
+
+def worst_class(recalls: Sequence[float], classes: Sequence[str]) -> tuple[str, float]:
+    """Name and recall of the class with the lowest recall among those with images."""
+    known = [(value, name) for value, name in zip(recalls, classes) if not math.isnan(value)]
+    value, name = min(known)
+    return name, value
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min 20 s`, `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

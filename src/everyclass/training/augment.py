@@ -1,0 +1,86 @@
+"""Random changes to a batch, in one vectorised pass on the batch's device.
+
+Comes in: prepared inputs (B, 3, S, S). Goes out: the same shape. Every number is drawn from the
+generator handed in, on the CPU, so a batch is changed in the same way on every device and after
+every resume.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Augmentation = Literal["crop", "flip", "vertical-flip", "quarter-turns", "rotation"]
+
+SMALLEST_CROP = 0.75  # of the side: 56 % of the area at least, so that the object survives
+LARGEST_ROTATION_DEGREES = 20.0
+
+
+def augment(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Generator) -> Tensor:
+    """Augmented inputs.
+
+    - crop: a square of 75 to 100 % of the side, anywhere, enlarged to the whole.
+    - flip, vertical-flip: mirrored left-right, up-down, with probability 1/2.
+    - quarter-turns: turned by 0, 90, 180 or 270 degrees, equally likely.
+    - rotation: turned by -20 to 20 degrees; corners are filled by reflection.
+
+    Args:
+        inputs: (B, 3, S, S) float.
+        kinds: which changes; the order does not matter.
+        generator: a CPU generator.
+    Returns:
+        (B, 3, S, S), a new tensor unless `kinds` is empty.
+    """
+    size = inputs.shape[0]
+    if "flip" in kinds:
+        inputs = _mirror(inputs, 3, torch.rand(size, generator=generator))
+    if "vertical-flip" in kinds:
+        inputs = _mirror(inputs, 2, torch.rand(size, generator=generator))
+    if "quarter-turns" in kinds:
+        turns = torch.randint(4, (size,), generator=generator)
+        inputs = _quarter_turns(inputs, turns)
+    if "crop" in kinds or "rotation" in kinds:
+        inputs = _affine(inputs, kinds, generator)
+    return inputs
+
+
+def _mirror(inputs: Tensor, dimension: int, draw: Tensor) -> Tensor:
+    chosen = (draw < 0.5).view(-1, 1, 1, 1).to(inputs.device)
+    return torch.where(chosen, inputs.flip(dimension), inputs)
+
+
+def _quarter_turns(inputs: Tensor, turns: Tensor) -> Tensor:
+    turns = turns.view(-1, 1, 1, 1).to(inputs.device)
+    odd = torch.where(turns % 2 == 1, inputs.rot90(1, (2, 3)), inputs)
+    return torch.where(turns >= 2, odd.flip((2, 3)), odd)
+
+
+def _affine(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Generator) -> Tensor:
+    size = inputs.shape[0]
+    scale = torch.ones(size)
+    shift = torch.zeros(size, 2)
+    angle = torch.zeros(size)
+    if "crop" in kinds:
+        scale = 1 - (1 - SMALLEST_CROP) * torch.rand(size, generator=generator)
+        # In units of half the side, a crop of relative size s may move by up to 1 - s.
+        shift = (2 * torch.rand(size, 2, generator=generator) - 1) * (1 - scale)[:, None]
+    if "rotation" in kinds:
+        largest = math.radians(LARGEST_ROTATION_DEGREES)
+        angle = (2 * torch.rand(size, generator=generator) - 1) * largest
+    cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
+    matrix = torch.stack(
+        [
+            torch.stack([cosine, -sine, shift[:, 0]], dim=1),
+            torch.stack([sine, cosine, shift[:, 1]], dim=1),
+        ],
+        dim=1,
+    ).to(inputs)
+    grid = functional.affine_grid(matrix, list(inputs.shape), align_corners=False)
+    return functional.grid_sample(
+        inputs, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )

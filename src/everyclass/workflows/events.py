@@ -1,0 +1,154 @@
+"""What a training tells while it runs: values for whoever shows them, in the order they happen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from everyclass.contracts import Evaluation
+from everyclass.images.audit_values import Audit
+from everyclass.images.table import ImageTable
+from everyclass.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRead:
+    """The data set was read and split. `sentences` says what could not be satisfied."""
+
+    table: ImageTable
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditProgress:
+    """`done` of `total` images were decoded."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """The audit is finished."""
+
+    audit: Audit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The recipe is known; `path` is where it was written, None for `--explain`."""
+
+    recipe: Recipe
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStarted:
+    """Training begins, at `first_step` when resumed.
+
+    Args:
+        classes: names in output order.
+        counts: training images per class.
+        n_steps: of the whole training.
+        first_step: 0, or where a resumed run goes on.
+        weights: where the network's first weights come from, in words.
+    """
+
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+    n_steps: int
+    first_step: int
+    epochs: int
+    weights: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepsDone:
+    """The stream so far, a few times a second.
+
+    Args:
+        step: optimizer steps done.
+        epoch: from 0.
+        loss: mean over the samples of this epoch so far.
+        recalls: per class on this epoch's training batches, NaN before a class was seen.
+        predicted_shares: per class, share of this epoch's predictions.
+        images_per_second: since training began or was resumed.
+        seconds_left: at that pace, for training alone.
+    """
+
+    step: int
+    epoch: int
+    loss: float
+    recalls: tuple[float, ...]
+    predicted_shares: tuple[float, ...]
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchShown:
+    """One batch as the tutorial prints it.
+
+    Args:
+        labels, predictions: class names, an entry an image.
+        loss: mean over the batch.
+    """
+
+    step: int
+    epoch: int
+    position: int
+    labels: tuple[str, ...]
+    predictions: tuple[str, ...]
+    loss: float
+
+    @property
+    def correct(self) -> int:
+        """Images predicted right."""
+        return sum(label == guess for label, guess in zip(self.labels, self.predictions))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochDone:
+    """An epoch ended and was validated.
+
+    Args:
+        recalls: per class on validation images, NaN without any.
+        predicted_shares: per class, share of the validation predictions.
+        best: whether these weights are the best so far.
+    """
+
+    step: int
+    epoch: int
+    epochs: int
+    train_loss: float
+    val_loss: float
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: float
+    recalls: tuple[float, ...]
+    predicted_shares: tuple[float, ...]
+    best: bool
+    images_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The model is saved and evaluated. `sentences` tells how it was calibrated and chosen."""
+
+    folder: Path
+    evaluation: Evaluation
+    sentences: tuple[str, ...]
+
+
+Event = (
+    DataRead
+    | AuditProgress
+    | Audited
+    | Decided
+    | TrainingStarted
+    | StepsDone
+    | BatchShown
+    | EpochDone
+    | Finished
+)

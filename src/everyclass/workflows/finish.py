@@ -1,0 +1,181 @@
+"""From the best weights to an honest model: calibrate, correct, save, evaluate.
+
+Comes in: a trained job. Goes out: `model.safetensors`, `model.json`, `evaluation.json`,
+`predictions.csv`. Validation images choose; test images only judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+
+from everyclass.contracts import DecisionKind, Evaluation
+from everyclass.images.table import SPLITS, ImageTable, SplitName
+from everyclass.imbalance.prior import sweep_tau
+from everyclass.models.decision import Decision
+from everyclass.models.file import SavedModel, save_model
+from everyclass.stats.calibration import fit_temperature
+from everyclass.stats.evaluation import evaluate_predictions
+from everyclass.workflows.correction import Correction
+from everyclass.workflows.fit import Job, Progress
+from everyclass.workflows.inference import logits_of, make_fabric
+from everyclass.workflows.prediction_file import (
+    PredictionFile,
+    predicted_rows,
+    prediction_schema,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A finished run. `sentences` says how it was chosen and calibrated."""
+
+    model: SavedModel
+    evaluation: Evaluation
+    sentences: tuple[str, ...]
+
+
+def finish(job: Job, progress: Progress, *, small_stem: bool) -> Outcome:
+    """Save and evaluate the best weights of a job."""
+    settings, table = job.settings, job.table
+    state = safetensors.torch.load(job.run.best_weights.read_bytes())
+    job.classifier.load_state_dict(state)
+    fabric = make_fabric(device=settings.device, precision=settings.precision)
+    classifier = job.classifier.to(fabric.device).eval()
+
+    def logits(split: SplitName) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        rows = np.flatnonzero(table.split_codes() == SPLITS.index(split))
+        return logits_of(classifier, job.store.gather, rows, fabric=fabric), table.labels()[rows]
+
+    val_logits, val_targets = logits("val")
+    decision, sentences = choose_decision(
+        val_logits, val_targets, job.correction, tau_sweep=settings.tau_sweep
+    )
+    model = SavedModel(
+        classifier=classifier,
+        name=settings.model,
+        small_stem=small_stem,
+        classes=table.classes,
+        decision=decision,
+    )
+    save_model(job.run.path, model)
+    split: SplitName = "test" if table.has_split("test") else "val"
+    judged, targets = logits(split) if split == "test" else (val_logits, val_targets)
+    evaluation = evaluate_logits(
+        judged,
+        targets,
+        model,
+        split=split,
+        kind="balanced",
+        train_counts=table.counts("train"),
+    )
+    job.run.write_json(job.run.evaluation, evaluation.to_dict())
+    _write_predictions(job.run.predictions, table.of_split(split), judged, model)
+    job.run.clean()
+    return Outcome(
+        model=model,
+        evaluation=evaluation,
+        sentences=(_chosen(job, progress), *sentences, _judged(split)),
+    )
+
+
+def choose_decision(
+    logits: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    correction: Correction,
+    *,
+    tau_sweep: bool,
+) -> tuple[Decision, tuple[str, ...]]:
+    """Temperature and post-hoc strength from validation logits, with the reasons.
+
+    Args:
+        logits: (N, C) of validation images.
+        targets: (N,) class ids.
+        tau_sweep: whether a strength other than 0 may be chosen.
+    """
+    plain = Decision(
+        logits_prior=tuple(correction.logits_prior.tolist()),
+        natural_prior=tuple(correction.natural_prior.tolist()),
+    )
+    fit = fit_temperature(plain.natural_logits(logits), targets)
+    sentences = [fit.sentence]
+    tau = 0.0
+    if tau_sweep:
+        sweep = sweep_tau(
+            torch.from_numpy(logits),
+            torch.from_numpy(targets),
+            log_prior=torch.from_numpy(np.log(correction.natural_prior)),
+        )
+        tau = sweep.tau
+        sentences.append(f"Post-hoc logit adjustment: {sweep.sentence}.")
+    decision = Decision(
+        logits_prior=plain.logits_prior,
+        natural_prior=plain.natural_prior,
+        temperature=fit.temperature,
+        tau=tau,
+    )
+    return decision, tuple(sentences)
+
+
+def evaluate_logits(
+    logits: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.int64],
+    model: SavedModel,
+    *,
+    split: str,
+    kind: DecisionKind,
+    train_counts: npt.NDArray[np.int64] | None,
+    set_aside: int = 0,
+) -> Evaluation:
+    """The evaluation of one decision of a model on logits it gave."""
+    decision = model.decision
+    uncalibrated = Decision(
+        logits_prior=decision.logits_prior, natural_prior=decision.natural_prior
+    )
+    chosen = decision.balanced(logits) if kind == "balanced" else decision.natural(logits)
+    return evaluate_predictions(
+        targets,
+        chosen,
+        probs=decision.probabilities(logits),
+        probs_before_temperature=uncalibrated.probabilities(logits),
+        classes=model.classes,
+        split=split,
+        decision=kind,
+        prior=decision.natural_prior,
+        temperature=decision.temperature,
+        train_counts=train_counts,
+        set_aside=set_aside,
+    )
+
+
+def _write_predictions(
+    path: Path, table: ImageTable, logits: npt.NDArray[np.float32], model: SavedModel
+) -> None:
+    schema = prediction_schema(model.classes, labelled=True)
+    labels = [table.classes[label] for label in table.labels()]
+    with PredictionFile(path, schema) as file:
+        file.write(predicted_rows(table.images, logits, model, schema=schema, labels=labels))
+
+
+def _chosen(job: Job, progress: Progress) -> str:
+    name = job.settings.selection
+    if name == "last":
+        return f"Kept the weights of the last epoch ({progress.best_epoch})."
+    return (
+        f"Kept the weights of epoch {progress.best_epoch} of 0 to {job.settings.epochs - 1}: "
+        f"{name.replace('_', ' ')} {progress.best_score[0]:.3f} on validation images."
+    )
+
+
+def _judged(split: str) -> str:
+    if split == "test":
+        return "Evaluated on the test split, which no choice was made on."
+    return (
+        "Evaluated on the validation split, for want of a test split: the epoch was chosen on the "
+        "same images, so the figures are a little too good."
+    )

@@ -1,0 +1,60 @@
+"""What this machine offers to a training, and what it was when a run began."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from everyclass.errors import InputError
+from everyclass.recipe import Machine
+from everyclass.settings import Device
+
+PACKAGES = ("everyclass", "torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow")
+
+
+def find_machine(device: Device | None) -> Machine:
+    """The device asked for, or the fastest one: CUDA, then MPS, then the processor.
+
+    Raises:
+        InputError: the device asked for is not here.
+    """
+    present: dict[Device, bool] = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    fastest = next(name for name, here in present.items() if here)
+    if device is not None and not present[device]:
+        raise InputError(
+            f"PyTorch finds no {device} device on this machine.",
+            remedy=f"Use --device {fastest}.",
+        )
+    chosen: Device = device if device is not None else fastest
+    return Machine(
+        device=chosen,
+        threads=usable_cores(),
+        bf16=chosen == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False),
+    )
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use (a container often allows fewer than exist)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def describe_environment(threads: int) -> dict[str, Any]:
+    """Versions and hardware, for `environment.json`."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": threads,
+        "packages": {name: version(name) for name in PACKAGES},
+    }

@@ -1,0 +1,153 @@
+"""What a run was trained on, row by row, so that going on with other data is noticed.
+
+Comes in: the table in use. Goes out: `manifest.parquet`, and later the sentences that say how
+today's data differ from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from everyclass.errors import InputError
+from everyclass.images.pixels import UnreadableImage, read_bytes
+from everyclass.images.table import ImageTable
+from everyclass.run_folder import write_atomically
+
+_CLASSES = b"classes"
+SHOWN = 3
+
+
+def write_manifest(path: Path, table: ImageTable) -> None:
+    """Write key, label, group, split, size, time of change and content hash of every row."""
+    size, changed = _file_facts(table)
+    columns = {
+        "image": table.keys(),
+        "label": pa.array(table.labels(), pa.int64()),
+        "group": table.columns["group"].chunk(0),
+        "split": pa.array(table.split_codes(), pa.int8()),
+        "bytes": pa.array(size),
+        "changed_ns": pa.array(changed),
+        "content": pa.array([_content(table.image(row)) for row in range(len(table))]),
+    }
+    written = pa.table(columns)
+    names = json.dumps(table.classes).encode()
+    written = written.replace_schema_metadata({_CLASSES: names})
+    buffer = io.BytesIO()
+    pq.write_table(written, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def refuse_other_data(path: Path, table: ImageTable, *, run: str) -> None:
+    """Refuse to continue a run on data that differ from those it began with.
+
+    A file of the same size and time of change is taken as unchanged; one with another time is
+    read and compared by its content.
+
+    Raises:
+        InputError: what differs: classes, images, labels, groups, splits or contents.
+    """
+    try:
+        began = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}).", remedy="Restore it, or train again."
+        ) from error
+    classes = tuple(json.loads(began.schema.metadata[_CLASSES]))
+    difference = (
+        _class_difference(classes, table.classes)
+        or _row_difference(began, table)
+        or _content_difference(began, table)
+    )
+    if difference:
+        raise InputError(
+            f"{run} was started with other data: {difference}.",
+            remedy="--resume continues the same training: restore the data, or choose a new --out.",
+        )
+
+
+def _class_difference(then: tuple[str, ...], now: tuple[str, ...]) -> str:
+    if then == now:
+        return ""
+    new = [name for name in now if name not in then]
+    gone = [name for name in then if name not in now]
+    if not new and not gone:
+        return f"its classes were in the order {', '.join(then)}; now it is {', '.join(now)}"
+    parts = [f"it had {len(then)} classes, now there are {len(now)}"]
+    parts += [f"new: {_listed(new)}"] if new else []
+    parts += [f"gone: {_listed(gone)}"] if gone else []
+    return "; ".join(parts)
+
+
+def _row_difference(began: pa.Table, table: ImageTable) -> str:
+    then, now = began["image"].to_pylist(), table.keys().to_pylist()
+    if then != now:
+        before, after = set(then), set(now)
+        new = [key for key in now if key not in before]
+        gone = [key for key in then if key not in after]
+        if not new and not gone:
+            return "the same images come in another order"
+        parts = [f"{len(new):,} images are new ({_listed(new)})"] if new else []
+        parts += [f"{len(gone):,} are gone ({_listed(gone)})"] if gone else []
+        return ", ".join(parts)
+    facts: tuple[tuple[str, list[Any]], ...] = (
+        ("label", table.labels().tolist()),
+        ("group", table.columns["group"].to_pylist()),
+        ("split", table.split_codes().tolist()),
+    )
+    for name, values in facts:
+        old = began[name].to_pylist()
+        changed = [key for key, was, now_is in zip(now, old, values) if was != now_is]
+        if changed:
+            return f"{len(changed):,} images have another {name} ({_listed(changed)})"
+    return ""
+
+
+def _content_difference(began: pa.Table, table: ImageTable) -> str:
+    size, changed = _file_facts(table)
+    touched = np.flatnonzero(
+        (size != began["bytes"].to_numpy()) | (changed != began["changed_ns"].to_numpy())
+    )
+    contents = began["content"]
+    different = [
+        table.image(int(row))
+        for row in touched
+        if _content(table.image(int(row))) != contents[int(row)].as_py()
+    ]
+    if not different:
+        return ""
+    return f"{len(different):,} files have another content ({_listed(different)})"
+
+
+def _file_facts(table: ImageTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Size in bytes and time of change in ns of each local file; -1 for URIs and lost files."""
+    size = np.full(len(table), -1, dtype=np.int64)
+    changed = np.full(len(table), -1, dtype=np.int64)
+    for row, path in enumerate(table.images):
+        try:
+            facts = os.stat(path)
+        except OSError:
+            continue
+        size[row], changed[row] = facts.st_size, facts.st_mtime_ns
+    return size, changed
+
+
+def _content(path: str) -> bytes:
+    try:
+        return hashlib.blake2b(read_bytes(path), digest_size=16).digest()
+    except UnreadableImage:
+        return b""
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")

@@ -1,0 +1,171 @@
+"""From a data set to everything a training needs to know: table, audit, recipe.
+
+Comes in: where the data are and what the user wishes. Goes out: rows that can be used, what was
+seen in them, and every decision with its reason. Trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from everyclass.errors import InputError
+from everyclass.images.audit import audit_images
+from everyclass.images.audit_values import Audit
+from everyclass.images.probe import short_sides
+from everyclass.images.readers import read_table
+from everyclass.images.split import assign_splits
+from everyclass.images.store import ImageStore
+from everyclass.images.table import ImageTable
+from everyclass.recipe import Machine, Recipe, choose_side, decide
+from everyclass.settings import PRESETS, Settings, check_wishes
+from everyclass.workflows.events import Audited, AuditProgress, DataRead, Event
+
+DEFAULT_FRACTION = 0.15
+MAX_UNREADABLE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSource:
+    """Where the data are and how to read them.
+
+    Args:
+        source: folder, CSV, TSV or Parquet file, or a URI of one.
+        image_column, label_column, split_column, group_column: of a manifest; None = guess.
+        image_root: folder that the paths of a manifest are relative to; None = look for it.
+        max_unreadable: share of images that may be unreadable before the run stops, in [0, 1].
+    """
+
+    source: str
+    image_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    image_root: str | None = None
+    max_unreadable: float = MAX_UNREADABLE
+
+    def read(self, *, require_labels: bool = True) -> ImageTable:
+        """The table as it stands in the source, splits only where given."""
+        return read_table(
+            self.source,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            split_column=self.split_column,
+            group_column=self.group_column,
+            image_root=self.image_root,
+            require_labels=require_labels,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Ready to train.
+
+    Args:
+        table: the usable rows, with splits.
+        store: of the same rows.
+        sentences: what the split could not satisfy.
+    """
+
+    table: ImageTable
+    store: ImageStore
+    audit: Audit
+    recipe: Recipe
+    sentences: tuple[str, ...]
+
+
+def prepare(
+    data: DataSource,
+    *,
+    wishes: Mapping[str, Any],
+    preset: str | None,
+    machine: Machine,
+    store_folder: Path | None,
+    on_event: Callable[[Event], None],
+) -> Prepared:
+    """Read, split, audit and decide.
+
+    Args:
+        wishes: settings the user gave, by name.
+        preset: name of a ready recipe, or None.
+        store_folder: where decoded images are kept for the training; None = nowhere.
+    Raises:
+        InputError: anything about the data or the wishes that does not work.
+    """
+    wanted = {**PRESETS.get(preset or "", {}), **check_wishes(wishes, where="options")}
+    seed = wanted.get("seed", 0)
+    table, sentences = split_table(
+        data.read(),
+        seed=seed,
+        val_fraction=wanted.get("val_fraction", DEFAULT_FRACTION),
+        test_fraction=wanted.get("test_fraction", DEFAULT_FRACTION),
+    )
+    on_event(DataRead(table=table, sentences=sentences))
+    side = choose_side(
+        short_sides(table, seed=seed) or (SIDE_WHEN_UNKNOWN,),
+        device=machine.device,
+        wish=wanted.get("image_size"),
+    )
+    threads = wanted.get("threads", machine.threads)
+    store = ImageStore(table, side=side.value, threads=threads, folder=store_folder)
+    audit = audit_images(
+        table,
+        side=side.value,
+        threads=threads,
+        max_unreadable=data.max_unreadable,
+        store=store,
+        on_progress=lambda done, total: on_event(AuditProgress(done=done, total=total)),
+    )
+    on_event(Audited(audit=audit))
+    usable, store = usable_rows(table, store, audit)
+    recipe = decide(audit, side=side, machine=machine, wishes=wishes, preset=preset)
+    return Prepared(table=usable, store=store, audit=audit, recipe=recipe, sentences=sentences)
+
+
+SIDE_WHEN_UNKNOWN = 64  # no header of the sample could be read; the audit will say why
+
+
+def split_table(
+    table: ImageTable, *, seed: int, val_fraction: float, test_fraction: float
+) -> tuple[ImageTable, tuple[str, ...]]:
+    """The table with every row in a split, and what could not be satisfied."""
+    if val_fraction + test_fraction >= 1:
+        raise InputError(
+            f"Validation ({val_fraction:g}) and test ({test_fraction:g}) leave no images to "
+            "train on.",
+            remedy="Make the sum of --val-fraction and --test-fraction less than 1.",
+        )
+    return assign_splits(table, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+
+
+def reopen(
+    data: DataSource, settings: Settings, audit: Audit, *, store_folder: Path
+) -> tuple[ImageTable, ImageStore]:
+    """The rows a run began with, read again; what the audit set aside stays aside."""
+    table, _ = split_table(
+        data.read(),
+        seed=settings.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+    )
+    store = ImageStore(
+        table, side=settings.image_size, threads=settings.threads, folder=store_folder
+    )
+    return usable_rows(table, store, audit)
+
+
+def usable_rows(
+    table: ImageTable, store: ImageStore, audit: Audit
+) -> tuple[ImageTable, ImageStore]:
+    """The table and its store without the images that the audit could not read."""
+    unreadable = {found.image: found.reason for found in audit.unreadable}
+    bad = [row for row, image in enumerate(table.images) if image in unreadable]
+    if not bad:
+        return table, store
+    kept = np.setdiff1d(np.arange(len(table)), bad)
+    reasons = [unreadable[table.image(row)] for row in bad]
+    return table.without(bad, reasons), store.take(kept)

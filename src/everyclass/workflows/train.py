@@ -1,0 +1,265 @@
+"""`everyclass train`, top to bottom: data, audit, recipe, loop, model, evaluation.
+
+Comes in: a data source, wishes, a folder. Goes out: a run folder, and events while it works.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from everyclass.errors import InputError
+from everyclass.images.audit_values import Audit
+from everyclass.images.store import ImageStore
+from everyclass.images.table import ImageTable
+from everyclass.models.backbones import Backbone, build_backbone
+from everyclass.models.classifier import Classifier, Preprocessing
+from everyclass.recipe import Recipe
+from everyclass.run_folder import RunFolder
+from everyclass.settings import Settings
+from everyclass.workflows.correction import Correction, build_correction
+from everyclass.workflows.events import Decided, Event, Finished
+from everyclass.workflows.finish import Outcome, finish
+from everyclass.workflows.fit import CHECKPOINT_SECONDS, Job, fit
+from everyclass.workflows.inference import make_fabric
+from everyclass.workflows.machine import describe_environment, find_machine
+from everyclass.workflows.manifest import refuse_other_data, write_manifest
+from everyclass.workflows.prepare import DataSource, Prepared, prepare, reopen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """What the user asked for, besides the data.
+
+    Args:
+        wishes: settings by name; they win over every other origin.
+        preset: name of a ready recipe.
+        overwrite: replace a run that is at `out`.
+        show_batches: show every so many batches as the tutorial does; 0 = never.
+        checkpoint_seconds: between checkpoints inside an epoch.
+    """
+
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    overwrite: bool = False
+    show_batches: int = 0
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+
+
+def explain(
+    data: DataSource, options: TrainOptions, *, on_event: Callable[[Event], None]
+) -> Recipe:
+    """The recipe that `train` would follow; nothing is written.
+
+    Raises:
+        InputError: as `train`.
+    """
+    machine = find_machine(options.wishes.get("device"))
+    prepared = prepare(
+        data,
+        wishes=options.wishes,
+        preset=options.preset,
+        machine=machine,
+        store_folder=None,
+        on_event=on_event,
+    )
+    settings = prepared.recipe.settings
+    _correction(settings, prepared.table)
+    recipe = prepared.recipe
+    if settings.pretrained:
+        recipe = _with_backbone_statistics(recipe, _backbone(settings, prepared.table))
+    on_event(Decided(recipe=recipe, path=None))
+    return recipe
+
+
+def train(
+    data: DataSource,
+    out: Path,
+    options: TrainOptions,
+    *,
+    on_event: Callable[[Event], None],
+) -> Outcome:
+    """Train a classifier and leave a complete run in `out`.
+
+    Raises:
+        InputError: bad data, wishes or folder; nothing is left behind.
+        InterruptedTraining: Ctrl-C or SIGTERM; the run can be resumed.
+        NonFiniteLoss: the loss is NaN or infinite; the last checkpoint is kept.
+    """
+    machine = find_machine(options.wishes.get("device"))
+    run = RunFolder.create(out, overwrite=options.overwrite)
+    try:
+        prepared = prepare(
+            data,
+            wishes=options.wishes,
+            preset=options.preset,
+            machine=machine,
+            store_folder=run.store,
+            on_event=on_event,
+        )
+        recipe = prepared.recipe
+        settings = recipe.settings
+        correction = _correction(settings, prepared.table)
+        backbone = _backbone(settings, prepared.table)
+        recipe = _with_backbone_statistics(recipe, backbone)
+        _write_beginning(run, prepared, recipe)
+    except BaseException:
+        # A folder without a recipe is no run; leave nothing that would be in the way next time.
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    on_event(Decided(recipe=recipe, path=run.recipe))
+    job = _job(run, prepared.table, prepared.store, recipe.settings, correction, backbone, options)
+    return _fit_and_finish(job, backbone, checkpoint=None, on_event=on_event)
+
+
+def resume(
+    data: DataSource,
+    out: Path,
+    options: TrainOptions,
+    *,
+    on_event: Callable[[Event], None],
+) -> Outcome:
+    """Continue the run in `out` exactly where its last checkpoint stands.
+
+    Raises:
+        InputError: no run there, a finished one, other data than it began with, or wishes (a
+            resumed run follows its own recipe).
+    """
+    run = RunFolder.open(out)
+    if options.wishes or options.preset:
+        names = ", ".join([*options.wishes, *([options.preset] if options.preset else [])])
+        raise InputError(
+            f"--resume follows the recipe of {run.path}; it cannot take other settings ({names}).",
+            remedy="Leave them away, or start a new run with another --out.",
+        )
+    if run.evaluation.exists():
+        raise InputError(
+            f"{run.path} is finished; there is nothing to resume.",
+            remedy="Evaluate it, or train again with another --out.",
+        )
+    recipe = Recipe.from_yaml(run.recipe.read_text(encoding="utf-8"), where=str(run.recipe))
+    settings = recipe.settings
+    find_machine(settings.device)
+    audit = Audit.from_dict(run.read_json(run.audit))
+    table, store = reopen(data, settings, audit, store_folder=run.store)
+    refuse_other_data(run.manifest, table, run=str(run.path))
+    correction = _correction(settings, table)
+    backbone = _backbone(settings, table)
+    saved = run.last_checkpoint()
+    on_event(Decided(recipe=recipe, path=run.recipe))
+    job = _job(run, table, store, settings, correction, backbone, options)
+    return _fit_and_finish(job, backbone, checkpoint=saved[0] if saved else None, on_event=on_event)
+
+
+def _fit_and_finish(
+    job: Job,
+    backbone: Backbone,
+    *,
+    checkpoint: bytes | None,
+    on_event: Callable[[Event], None],
+) -> Outcome:
+    try:
+        with _stop_signals() as stop:
+            progress = fit(job, checkpoint=checkpoint, stop=stop, on_event=on_event)
+        outcome = finish(job, progress, small_stem=backbone.small_stem)
+    finally:
+        job.store.close()
+    on_event(
+        Finished(folder=job.run.path, evaluation=outcome.evaluation, sentences=outcome.sentences)
+    )
+    return outcome
+
+
+def _write_beginning(run: RunFolder, prepared: Prepared, recipe: Recipe) -> None:
+    """Everything a resume needs; the recipe last, because it is what makes a folder a run."""
+    run.write_json(run.audit, prepared.audit.to_dict())
+    write_manifest(run.manifest, prepared.table)
+    run.write_json(run.environment, describe_environment(recipe.settings.threads))
+    run.write_text(run.recipe, recipe.to_yaml())
+
+
+def _correction(settings: Settings, table: ImageTable) -> Correction:
+    labels = table.of_split("train").labels()
+    return build_correction(
+        settings.imbalance,
+        labels,
+        classes=table.classes,
+        epochs=settings.epochs,
+        label_smoothing=settings.label_smoothing,
+        seed=settings.seed,
+        device=make_fabric(device=settings.device, precision=settings.precision).device,
+    )
+
+
+def _backbone(settings: Settings, table: ImageTable) -> Backbone:
+    return build_backbone(
+        settings.model,
+        side=settings.image_size,
+        n_classes=len(table.classes),
+        seed=settings.seed,
+        pretrained=settings.pretrained,
+        weights_file=settings.weights_file,
+    )
+
+
+def _with_backbone_statistics(recipe: Recipe, backbone: Backbone) -> Recipe:
+    if recipe.settings.normalisation != "backbone" or backbone.mean is None:
+        return recipe
+    reason = f"what {backbone.weights} was trained with"
+    return recipe.with_value("mean", backbone.mean, reason).with_value("std", backbone.std, reason)
+
+
+def _job(
+    run: RunFolder,
+    table: ImageTable,
+    store: ImageStore,
+    settings: Settings,
+    correction: Correction,
+    backbone: Backbone,
+    options: TrainOptions,
+) -> Job:
+    preprocessing = Preprocessing(
+        side=settings.image_size,
+        mean=settings.mean,
+        std=settings.std,
+        scale=1.0 if settings.normalisation == "raw" else 255.0,
+    )
+    return Job(
+        run=run,
+        table=table,
+        settings=settings,
+        correction=correction,
+        store=store,
+        classifier=Classifier(backbone.network, preprocessing),
+        weights=backbone.weights,
+        show_batches=options.show_batches,
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for a stop between two steps; a second Ctrl-C stops at once."""
+    asked = False
+
+    def ask(signum: int, _: object) -> None:
+        nonlocal asked
+        if asked and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # Python lets only the main thread set handlers
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

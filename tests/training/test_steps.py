@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from everyclass.models.classifier import Classifier, Preprocessing
+from everyclass.training.batches import Batch
+from everyclass.training.steps import StepResult, steps
+
+FABRIC = Fabric(accelerator="cpu", devices=1)
+PLAIN = Preprocessing(side=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+
+
+def classifier(dropout: float = 0.0) -> Classifier:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(3 * 64, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 3)
+    )
+    return Classifier(network, PLAIN)
+
+
+def batches(first: int, last: int, size: int = 6) -> Iterator[Batch]:
+    for step in range(first, last):
+        generator = torch.Generator().manual_seed(step)
+        yield Batch(
+            step=step,
+            rows=np.arange(size),
+            images=torch.randint(0, 256, (size, 3, 8, 8), dtype=torch.uint8, generator=generator),
+            targets=torch.randint(0, 3, (size,), generator=generator),
+        )
+
+
+def run(
+    model: Classifier,
+    optimizer: torch.optim.Optimizer,
+    first: int = 0,
+    last: int = 5,
+    *,
+    accumulation: int = 1,
+    clip_norm: float = 0.0,
+    augmentation: tuple[str, ...] = (),
+    average: AveragedModel | None = None,
+) -> list[StepResult]:
+    wrapped, wrapped_optimizer = FABRIC.setup(model, optimizer)
+    return list(
+        steps(
+            wrapped,
+            wrapped_optimizer,
+            batches(first, last),
+            functional.cross_entropy,
+            fabric=FABRIC,
+            rate=lambda step: 0.1 / (step + 1),
+            seed=3,
+            accumulation=accumulation,
+            clip_norm=clip_norm,
+            augmentation=augmentation,
+            average=average,
+        )
+    )
+
+
+def sgd(model: nn.Module) -> torch.optim.SGD:
+    return torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_equals_a_loop_written_out() -> None:
+    """Oracle: the same training without Fabric, without our loop."""
+    ours, plain = classifier(), classifier()
+    results = run(ours, sgd(ours))
+    optimizer = sgd(plain)
+    for batch, result in zip(batches(0, 5), results):
+        optimizer.param_groups[0]["lr"] = 0.1 / (batch.step + 1)
+        loss = functional.cross_entropy(plain(batch.images), batch.targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        assert float(result.loss) == float(loss.detach())
+        assert result.learning_rate == 0.1 / (batch.step + 1)
+    assert torch.equal(weights(ours), weights(plain))
+
+
+@pytest.mark.parametrize("accumulation", [2, 3, 6, 50])
+def test_accumulation_changes_nothing_but_rounding(accumulation: int) -> None:
+    whole, parts = classifier(), classifier()
+    first = run(whole, sgd(whole))
+    second = run(parts, sgd(parts), accumulation=accumulation)
+    torch.testing.assert_close(weights(whole), weights(parts), rtol=1e-5, atol=1e-6)
+    for one, other in zip(first, second):
+        torch.testing.assert_close(one.loss, other.loss)
+        torch.testing.assert_close(one.logits, other.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_split_in_two_equals_one_run_bit_for_bit() -> None:
+    """Dropout and augmentation draw from streams named by the step."""
+    augmentation = ("crop", "flip", "rotation")
+    whole, halves = classifier(0.5), classifier(0.5)
+    run(whole, sgd(whole), 0, 6, augmentation=augmentation)
+    optimizer = sgd(halves)
+    run(halves, optimizer, 0, 2, augmentation=augmentation)
+    torch.manual_seed(1234)
+    run(halves, optimizer, 2, 6, augmentation=augmentation)
+    assert torch.equal(weights(whole), weights(halves))
+
+
+def test_clipping_limits_the_step() -> None:
+    model = classifier()
+    before = weights(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    run(model, optimizer, 0, 1, clip_norm=1e-3)
+    # One plain SGD step at rate 0.1 with a gradient of norm 1e-3.
+    assert float((weights(model) - before).norm()) == pytest.approx(1e-4, rel=1e-2)
+
+
+def test_results_are_detached_and_the_model_trains() -> None:
+    model = classifier().eval()
+    (result,) = run(model, sgd(model), 0, 1)
+    assert model.training
+    assert not result.logits.requires_grad
+    assert not result.loss.requires_grad
+    assert result.logits.shape == (6, 3)
+
+
+def test_average_follows_the_weights() -> None:
+    model = classifier()
+    start = weights(model)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
+    path = []
+    optimizer = sgd(model)
+    for step in range(3):
+        run(model, optimizer, step, step + 1, average=average)
+        path.append(weights(model))
+    # torch's rule: the first update copies, later ones halve the distance.
+    expected = path[0]
+    for point in path[1:]:
+        expected = 0.5 * expected + 0.5 * point
+    torch.testing.assert_close(weights(average.module), expected)
+    assert not torch.equal(start, expected)
+
+
+@pytest.mark.gpu
+def test_a_step_on_cuda() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
+    model = classifier()
+    wrapped, optimizer = fabric.setup(model, sgd(model))
+    results = list(
+        steps(
+            wrapped,
+            optimizer,
+            batches(0, 3),
+            functional.cross_entropy,
+            fabric=fabric,
+            rate=lambda _: 0.01,
+            seed=0,
+        )
+    )
+    assert all(torch.isfinite(result.loss).item() for result in results)
