@@ -1,12 +1,17 @@
+"""Priors: Bayes by hand, training as the oracle of what logits imply, the sweep, the refusal."""
+
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
 from everyclass.errors import InputError
+from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
 from everyclass.imbalance.prior import (
     check_single_correction,
     log_prior,
@@ -14,220 +19,352 @@ from everyclass.imbalance.prior import (
     stream_prior,
     sweep_tau,
 )
-from everyclass.imbalance.weights import balanced_weights, inverse_frequency_weights
+from everyclass.imbalance.sampling import Sampling, sampled_prior
+from everyclass.imbalance.weights import (
+    balanced_weights,
+    inverse_frequency_weights,
+    square_root_weights,
+)
 
-COUNTS = torch.tensor([900, 100])
-CLASSES = ("HGSC", "MC")
-
-
-def test_stream_prior_of_each_correction() -> None:
-    even = torch.tensor([0.5, 0.5])
-    torch.testing.assert_close(stream_prior(COUNTS), torch.tensor([0.9, 0.1]))
-    torch.testing.assert_close(stream_prior(COUNTS, power=0.0), even)
-    torch.testing.assert_close(stream_prior(COUNTS, tau=1.0), even)
-    torch.testing.assert_close(stream_prior(COUNTS, weights=balanced_weights(COUNTS)), even)
-    # Half a correction: sqrt(900) : sqrt(100) = 3 : 1.
-    torch.testing.assert_close(stream_prior(COUNTS, tau=0.5), torch.tensor([0.75, 0.25]))
-
-
-def test_two_corrections_turn_the_prior_upside_down() -> None:
-    twice = stream_prior(COUNTS, power=0.0, weights=inverse_frequency_weights(COUNTS))
-    torch.testing.assert_close(twice, torch.tensor([0.1, 0.9]))
+COUNTS = torch.tensor([800, 150, 50])
+LIKELIHOOD = torch.tensor(
+    # P(x|y): row = class, column = one of four kinds of image.
+    [[0.70, 0.20, 0.05, 0.05], [0.10, 0.60, 0.20, 0.10], [0.05, 0.15, 0.40, 0.40]],
+    dtype=torch.float64,
+)
 
 
-def gaussian_posterior(x: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
-    """P(class | x) for two unit Gaussians at -1 and 1: Bayes' rule written out."""
-    likelihood = torch.stack([torch.exp(-((x + 1) ** 2) / 2), torch.exp(-((x - 1) ** 2) / 2)], 1)
-    joint = likelihood * prior
-    return joint / joint.sum(1, keepdim=True)
+def posterior(prior: Tensor) -> Tensor:
+    """(4, 3) P(y|x) for each kind of image, by Bayes."""
+    joint = (LIKELIHOOD * prior.double()[:, None]).T
+    return joint / joint.sum(dim=1, keepdim=True)
 
 
-def test_shifting_the_prior_is_bayes_rule() -> None:
-    x = torch.linspace(-3, 3, 41, dtype=torch.float64)
-    trained, deployed = torch.tensor([0.9, 0.1]).double(), torch.tensor([0.2, 0.8]).double()
-    logits = gaussian_posterior(x, trained).log()
-    shifted = shift_prior(logits, train_prior=trained, target_prior=deployed).softmax(1)
-    torch.testing.assert_close(shifted, gaussian_posterior(x, deployed))
+def fitted_logits(power: float, weights: Tensor | None, tau: float) -> Tensor:
+    """(4, 3): logits free for each kind of image, trained on the exact expected loss."""
+    stream = sampled_prior(COUNTS, power=power).double()
+    joint = LIKELIHOOD * stream[:, None]
+    logits = torch.zeros(4, 3, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [logits],
+        max_iter=500,
+        tolerance_grad=1e-12,
+        tolerance_change=1e-16,
+        line_search_fn="strong_wolfe",
+    )
+    kinds = torch.arange(4).repeat(3)
+    targets = torch.arange(3).repeat_interleave(4)
+    shares = joint.flatten()
 
-
-@pytest.mark.parametrize("correction", ["weights", "adjustment", "sampling"])
-def test_logits_of_a_trained_model_imply_the_stated_prior(correction: str) -> None:
-    """A softmax fitted to two Gaussians at 9 : 1 under each correction; put to the natural prior
-    by `stream_prior` and `shift_prior`, all of them must give the true posterior.
-    """
-    generator = torch.Generator().manual_seed(0)
-    n = torch.tensor([9000, 1000])
-    labels = torch.repeat_interleave(torch.arange(2), n)
-    x = torch.randn(10_000, generator=generator, dtype=torch.float64) + 2.0 * labels - 1
-    if correction == "sampling":
-        rows = torch.cat([torch.arange(9000), torch.arange(9000, 10_000).repeat(9)])
-        x, labels = x[rows], labels[rows]
-    features = torch.stack([x, torch.ones_like(x)], 1)
-    parameters = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
-    weights = balanced_weights(n).double() if correction == "weights" else torch.ones(2).double()
-    offset = log_prior(n).double() if correction == "adjustment" else torch.zeros(2).double()
-    optimizer = torch.optim.LBFGS([parameters], max_iter=200, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
+    def expected_loss() -> Tensor:
         optimizer.zero_grad()
-        losses = torch.nn.functional.cross_entropy(
-            features @ parameters + offset, labels, reduction="none"
-        )
-        loss = (weights[labels] * losses).mean()
-        loss.backward()
-        return loss
+        total = logits.new_zeros(())
+        for i in range(12):
+            image, target = logits[kinds[i]][None], targets[i][None]
+            if weights is not None:
+                one = weighted_cross_entropy(image, target, weights)
+            else:
+                one = logit_adjusted_cross_entropy(
+                    image, target, log_prior(COUNTS, power=power), tau=tau
+                )
+            total = total + shares[i] * one
+        total.backward()
+        return total
 
-    optimizer.step(closure)
-    implied = stream_prior(
-        n,
-        power=0.0 if correction == "sampling" else 1.0,
-        weights=weights.float() if correction == "weights" else None,
-        tau=1.0 if correction == "adjustment" else 0.0,
-    )
-    grid = torch.linspace(-2, 2, 21, dtype=torch.float64)
-    logits = torch.stack([grid, torch.ones_like(grid)], 1) @ parameters.detach()
-    natural = n / n.sum()
-    found = shift_prior(logits, train_prior=implied, target_prior=natural).softmax(1)
-    truth = gaussian_posterior(grid, natural.double())
-    # 1,000 rare images leave a few points of estimation error.
-    assert float((found - truth).abs().max()) < 0.05
-
-
-def test_a_prior_of_zero_excludes_a_class() -> None:
-    logits = torch.tensor([[0.0, 9.0]])
-    shifted = shift_prior(
-        logits, train_prior=torch.tensor([0.5, 0.5]), target_prior=torch.tensor([1.0, 0.0])
-    )
-    assert shifted.softmax(1).tolist() == [[1.0, 0.0]]
+    optimizer.step(expected_loss)
+    return logits.detach()
 
 
 @pytest.mark.parametrize(
-    ("train", "target", "words"),
+    ("power", "weights", "tau"),
     [
-        ([0.5, 0.6], [0.5, 0.5], "sum to 1"),
-        ([0.5, 0.5], [1.5, -0.5], "sum to 1"),
-        ([1.0, 0.0], [0.5, 0.5], "holds a 0"),
-        ([0.5, 0.5], [1.0], "shape"),
+        (1.0, None, 0.0),
+        (1.0, None, 1.0),
+        (1.0, None, 0.5),
+        (0.0, None, 0.0),
+        (0.5, None, 0.0),
+        (0.5, None, 1.0),
+        (1.0, balanced_weights(COUNTS), 0.0),
+        (1.0, square_root_weights(COUNTS), 0.0),
+        (0.0, inverse_frequency_weights(COUNTS), 0.0),
     ],
 )
-def test_what_is_no_prior(train: list[float], target: list[float], words: str) -> None:
-    with pytest.raises(InputError, match=words):
+def test_trained_logits_imply_the_stream_prior(
+    power: float, weights: Tensor | None, tau: float
+) -> None:
+    # Oracle: training itself. The minimiser of the expected loss, found numerically, is the
+    # posterior under the prior that the formula gives.
+    logits = fitted_logits(power, weights, tau)
+    implied = stream_prior(COUNTS, power=power, weights=weights, tau=tau)
+    torch.testing.assert_close(logits.softmax(dim=1), posterior(implied), rtol=0, atol=1e-5)
+    # Whatever the correction was, the shift brings back the natural posterior.
+    natural = COUNTS.double() / COUNTS.sum()
+    shifted = shift_prior(logits, train_prior=implied, target_prior=natural)
+    torch.testing.assert_close(shifted.softmax(dim=1), posterior(natural), rtol=0, atol=1e-5)
+
+
+def test_stream_prior_by_hand() -> None:
+    counts = torch.tensor([900, 100])
+    torch.testing.assert_close(stream_prior(counts), torch.tensor([0.9, 0.1]))
+    torch.testing.assert_close(stream_prior(counts, power=0.0), torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(stream_prior(counts, tau=1.0), torch.tensor([0.5, 0.5]))
+    torch.testing.assert_close(stream_prior(counts, tau=0.5), torch.tensor([0.75, 0.25]))
+    # Pitfall 1: the balanced sampler with inverse-frequency weights turns the prior upside down.
+    inverted = stream_prior(counts, power=0.0, weights=inverse_frequency_weights(counts))
+    torch.testing.assert_close(inverted, torch.tensor([0.1, 0.9]))
+
+
+def test_pitfall_one_in_figures() -> None:
+    # Seven classes, 4323 to 60: with both corrections the smallest would have 39 % of the loss and
+    # the largest 0.5 %.
+    counts = torch.tensor([4323, 583, 491, 264, 183, 80, 60])
+    both = stream_prior(counts, power=0.0, weights=inverse_frequency_weights(counts))
+    assert float(both[-1]) == pytest.approx(0.39, abs=0.005)
+    assert float(both[0]) == pytest.approx(0.005, abs=0.001)
+
+
+def test_shift_by_hand() -> None:
+    # Balanced logits that are even between two classes; at 9 to 1 the answer is 9 to 1.
+    shifted = shift_prior(
+        torch.zeros(1, 2),
+        train_prior=torch.tensor([0.5, 0.5]),
+        target_prior=torch.tensor([0.9, 0.1]),
+    )
+    torch.testing.assert_close(shifted.softmax(dim=1), torch.tensor([[0.9, 0.1]]))
+
+
+priors = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(
+    lambda shares: torch.tensor(shares) / sum(shares)
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(priors, priors, priors)
+def test_shifts_chain_and_reverse(a: Tensor, b: Tensor, c: Tensor) -> None:
+    logits = torch.tensor([[1.0, -2.0, 0.5]])
+
+    def shift(values: Tensor, old: Tensor, new: Tensor) -> Tensor:
+        return shift_prior(values, train_prior=old, target_prior=new)
+
+    torch.testing.assert_close(shift(logits, a, a), logits)
+    torch.testing.assert_close(shift(shift(logits, a, b), b, a), logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        shift(shift(logits, a, b), b, c), shift(logits, a, c), rtol=0, atol=1e-5
+    )
+
+
+def test_an_excluded_class_is_impossible() -> None:
+    shifted = shift_prior(
+        torch.zeros(2, 3),
+        train_prior=torch.tensor([0.5, 0.3, 0.2]),
+        target_prior=torch.tensor([0.5, 0.5, 0.0]),
+    )
+    assert bool((shifted.softmax(dim=1)[:, 2] == 0).all())
+    assert shifted.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("train", "target", "message"),
+    [
+        ([0.5, 0.5], [0.9, 0.2], "target_prior must be frequencies that sum to 1; it sums to 1.1"),
+        ([0.5, 0.5], [1.5, -0.5], "target_prior must be frequencies"),
+        ([0.5, 0.5], [math.nan, 0.5], "target_prior must be frequencies"),
+        ([0.5, 0.5], [0.2, 0.3, 0.5], r"target_prior has shape \(3,\)"),
+        ([1.0, 0.0], [0.5, 0.5], "train_prior holds a 0"),
+    ],
+)
+def test_what_is_no_prior_is_refused(train: list, target: list, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         shift_prior(
             torch.zeros(1, 2), train_prior=torch.tensor(train), target_prior=torch.tensor(target)
         )
 
 
-# -- the sweep -------------------------------------------------------------------------------------
+def test_log_prior_names_a_class_without_images() -> None:
+    with pytest.raises(InputError, match="Class 'MC' without training images"):
+        log_prior(torch.tensor([3, 0]), classes=("CC", "MC"))
+    with pytest.raises(InputError, match="Class 1 without training images"):
+        stream_prior(torch.tensor([3, 0]))
+    with pytest.raises(InputError, match="weights must be above 0; the smallest is -1"):
+        stream_prior(torch.tensor([3, 1]), weights=torch.tensor([1.0, -1.0]))
+    with pytest.raises(InputError, match="3 weights for 2 classes"):
+        stream_prior(torch.tensor([3, 1]), weights=torch.ones(3))
 
 
-def biased_case(n: int, shift: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Validation logits for 90 : 10 labels that are right but for `shift` towards class 0."""
-    rng = np.random.default_rng(seed)
-    targets = (np.arange(n) % 10 == 0).astype(np.int64)
-    score = rng.normal(size=n) + 3.0 * targets - 1.5
-    logits = np.stack([np.full(n, shift), score * 2], axis=1)
-    return torch.from_numpy(logits), torch.from_numpy(targets)
+def drawn(counts: list[int], *, separation: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Logits of the exact posterior of Gaussian classes at these counts, and their targets."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    centres = separation * torch.eye(len(counts), dtype=torch.float64)
+    x = centres[targets] + torch.randn(
+        len(targets), len(counts), generator=generator, dtype=torch.float64
+    )
+    prior = torch.tensor(counts, dtype=torch.float64) / sum(counts)
+    return x @ centres.T + prior.log(), targets
 
 
 def test_a_clear_gain_is_kept() -> None:
-    logits, targets = biased_case(1000, shift=2.2, seed=0)
-    sweep = sweep_tau(logits, targets, log_prior=log_prior(COUNTS))
-    assert sweep.tau > 0
-    best = next(trial for trial in sweep.trials if trial.tau == sweep.tau)
-    assert best.gain > best.standard_error
-    assert "it is kept" in sweep.sentence
+    counts = [2000, 200, 100]
+    logits, targets = drawn(counts, separation=2.0, seed=0)
+    sweep = sweep_tau(logits, targets, log_prior=log_prior(torch.tensor(counts)))
+    # These logits are the exact posterior, so tau = 1 is the best there is; its neighbours are
+    # within chance of it.
+    assert 0.75 <= sweep.tau <= 1.25
+    kept = next(trial for trial in sweep.trials if trial.tau == sweep.tau)
+    assert kept.gain > 4 * kept.standard_error
+    assert [trial.tau for trial in sweep.trials] == [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5]
+    assert sweep.sentence.endswith("so it is kept")
 
 
-def test_no_shift_needed_none_kept() -> None:
-    logits, targets = biased_case(1000, shift=0.0, seed=1)
-    assert sweep_tau(logits, targets, log_prior=log_prior(COUNTS)).tau == 0
-
-
-def test_a_lucky_image_is_no_reason() -> None:
-    # Five rare images; tau turns one of them right, so the gain is (1/5) / 2 = 0.1. Its variance:
-    # rare (2/7 - 1/49)/7 = 0.0379, common (1/12)/12 = 0.0069; sqrt(0.0448)/2 = 0.106.
-    logits = torch.tensor([[1.0, 0.0]] * 10 + [[1.0, 0.2]] + [[9.0, 0.0]] * 4)
-    targets = torch.tensor([0] * 10 + [1] * 5)
-    prior = torch.tensor([0.8, 0.2]).log()
-    sweep = sweep_tau(logits, targets, log_prior=prior, taus=(0.6,))
-    assert sweep.trials[1].gain == pytest.approx(0.1)
-    assert sweep.trials[1].standard_error == pytest.approx(0.106, abs=5e-4)
+def test_balanced_logits_keep_zero() -> None:
+    logits, targets = drawn([400, 400, 400], separation=2.0, seed=1)
+    sweep = sweep_tau(logits, targets, log_prior=log_prior(torch.tensor([2000, 200, 100])))
     assert sweep.tau == 0
-    assert "not kept" in sweep.sentence
 
 
-def test_chance_gains_are_rarely_kept() -> None:
-    """Simulation: logits without any need of a shift; a tau is kept in a minority of sets. (The
-    rule asks for one standard error of the best of six, so not in 5 %.)
-    """
-    kept = 0
-    for seed in range(100):
-        logits, targets = biased_case(200, shift=0.0, seed=seed)
-        kept += sweep_tau(logits, targets, log_prior=log_prior(COUNTS)).tau != 0
-    assert kept <= 40
+def test_one_lucky_image_is_not_enough() -> None:
+    # The rare class has two validation images; tau = 1 wins one of them (half of its recall, a gain
+    # of .25 in balanced accuracy) and loses none.
+    logits = torch.tensor([[3.0, 0.0]] * 40 + [[0.5, 0.0], [5.0, 0.0]])
+    targets = torch.tensor([0] * 40 + [1] * 2)
+    sweep = sweep_tau(logits, targets, log_prior=torch.tensor([0.8, 0.2]).log(), taus=(1.0,))
+    assert sweep.trials[1].gain == pytest.approx(0.25)
+    # Rare class: m = 4, (1 + 1)/4 - (1/4)^2 = 7/16, over 4: 7/64. Head: m = 42, 1/42/42. The
+    # root of the sum, over 2: 0.166. Kept, for .25 is more; with one of ten images it is not.
+    assert sweep.trials[1].standard_error == pytest.approx(math.sqrt(7 / 64 + 1 / 42**2) / 2)
+    assert sweep.tau == 1.0
+    logits = torch.tensor([[3.0, 0.0]] * 40 + [[0.5, 0.0]] + [[5.0, 0.0]] * 9)
+    targets = torch.tensor([0] * 40 + [1] * 10)
+    sweep = sweep_tau(logits, targets, log_prior=torch.tensor([0.8, 0.2]).log(), taus=(1.0,))
+    # Gain 1/20 = .05; m = 12, 2/12 - 1/144 = 23/144, over 12; error .0588.
+    assert sweep.trials[1].gain == pytest.approx(0.05)
+    assert sweep.tau == 0.0
+    assert sweep.sentence.endswith("so it is not kept")
 
 
-def test_nothing_to_choose_on() -> None:
-    empty = sweep_tau(torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), log_prior=COUNTS.log())
-    assert empty.tau == 0
+def test_of_equal_strengths_the_smallest_is_taken() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.1, 0.0]] * 30)
+    targets = torch.tensor([0, 1] * 30)
+    sweep = sweep_tau(logits, targets, log_prior=torch.tensor([0.6, 0.4]).log())
+    assert sweep.tau == 0.25  # .25 ln 1.5 = .101 is enough to turn the second image
 
 
-# -- correcting twice ------------------------------------------------------------------------------
+def test_without_validation_images_nothing_is_chosen() -> None:
+    sweep = sweep_tau(
+        torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), log_prior=torch.zeros(2)
+    )
+    assert (sweep.tau, sweep.trials) == (0.0, ())
 
 
-def test_sampler_and_weights_are_refused_with_the_arithmetic() -> None:
-    # Balanced sampling draws both equally; weights 1/n then count MC 900/100 = 9 times HGSC.
-    with pytest.raises(InputError, match=r"ratio 9 class 'MC' would count 9 times class 'HGSC'"):
-        check_single_correction(
-            sampling="class-balanced",
-            weights=inverse_frequency_weights(COUNTS),
-            adjustment=0.0,
-            counts=COUNTS,
-            classes=CLASSES,
-        )
+def test_a_sweep_needs_shapes_that_fit() -> None:
+    targets = torch.tensor([0])
+    with pytest.raises(InputError, match="shapes are"):
+        sweep_tau(torch.zeros(1, 2), targets, log_prior=torch.zeros(3))
+    with pytest.raises(InputError, match="not finite"):
+        sweep_tau(torch.zeros(1, 2), targets, log_prior=torch.tensor([0.0, -math.inf]))
 
 
-def test_weights_and_adjustment_are_refused() -> None:
-    with pytest.raises(InputError, match=r"weights and logit adjustment.*9 times"):
-        check_single_correction(
-            sampling="natural",
-            weights=balanced_weights(COUNTS),
-            adjustment=1.0,
-            counts=COUNTS,
-            classes=CLASSES,
-        )
+def check(
+    *,
+    sampling: Sampling = "natural",
+    weights: Tensor | None = None,
+    adjustment: float = 0.0,
+    name: str = "class weights",
+) -> None:
+    check_single_correction(
+        sampling=sampling,
+        weights=weights,
+        adjustment=adjustment,
+        counts=torch.tensor([500, 60, 10]),
+        classes=("HGSC", "EC", "MC"),
+        weights_name=name,
+    )
+
+
+INVERSE = inverse_frequency_weights(torch.tensor([500, 60, 10]))
+ROOT = square_root_weights(torch.tensor([500, 60, 10]))
 
 
 @pytest.mark.parametrize(
-    ("sampling", "weights", "adjustment"),
+    ("sampling", "weights", "adjustment", "message"),
     [
-        ("natural", None, 0.0),
-        ("class-balanced", None, 0.0),
-        ("class-balanced", torch.ones(2), 0.0),
-        ("natural", balanced_weights(COUNTS), 0.0),
-        ("natural", None, 1.0),
+        (
+            "class-balanced",
+            INVERSE,
+            0.0,
+            "A class-balanced sampler and inverse-frequency weights correct the same imbalance "
+            "twice: at ratio 50 class 'MC' would count 50 times class 'HGSC' instead of once. "
+            "Keep one of the two.",
+        ),
+        (
+            "natural",
+            INVERSE,
+            1.0,
+            "Inverse-frequency weights and logit adjustment of strength 1 correct the same "
+            "imbalance twice: at ratio 50 class 'MC' would count 50 times class 'HGSC' instead of "
+            "once. Keep one of the two.",
+        ),
+        (
+            "square-root",
+            None,
+            1.0,
+            "A square-root sampler and logit adjustment of strength 1 correct the same imbalance "
+            "twice: at ratio 50 class 'MC' would count 7.07 times class 'HGSC' instead of once. "
+            "Keep one of the two.",
+        ),
+        (
+            "square-root",
+            ROOT,
+            0.0,
+            "A square-root sampler and inverse-frequency weights correct the same imbalance twice: "
+            "at ratio 50 class 'MC' would count as much as class 'HGSC', which one correction does "
+            "alone. Keep one of the two.",
+        ),
+        (
+            "square-root",
+            None,
+            0.25,
+            "A square-root sampler and logit adjustment of strength 0.25 correct the same "
+            "imbalance twice: at ratio 50 class 'MC' would count 0.38 times class 'HGSC' instead "
+            "of once, in two places. Keep one of the two.",
+        ),
+        (
+            "class-balanced",
+            INVERSE,
+            1.0,
+            "A class-balanced sampler, inverse-frequency weights and logit adjustment of strength "
+            "1 correct the same imbalance three times: at ratio 50 class 'MC' would count 2,500 "
+            "times class 'HGSC' instead of once. Keep one of the three.",
+        ),
     ],
 )
-def test_one_correction_or_none_passes(
-    sampling: str, weights: torch.Tensor | None, adjustment: float
+def test_two_corrections_are_refused_with_the_arithmetic(
+    sampling: Sampling, weights: Tensor | None, adjustment: float, message: str
 ) -> None:
-    check_single_correction(
-        sampling=sampling,  # type: ignore[arg-type]
-        weights=weights,
-        adjustment=adjustment,
-        counts=COUNTS,
-        classes=CLASSES,
-    )
-    assert math.isclose(float(stream_prior(COUNTS).sum()), 1.0, rel_tol=1e-6)
+    with pytest.raises(InputError) as caught:
+        check(
+            sampling=sampling,
+            weights=weights,
+            adjustment=adjustment,
+            name="inverse-frequency weights",
+        )
+    assert str(caught.value) == message
+
+
+def test_one_correction_is_what_we_want() -> None:
+    check()
+    check(sampling="class-balanced")
+    check(sampling="square-root")
+    check(weights=INVERSE)
+    check(adjustment=1.0)
+    check(sampling="class-balanced", weights=torch.ones(3))  # equal weights correct nothing
 
 
 def test_equal_classes_cannot_be_corrected_twice() -> None:
-    equal = torch.tensor([50, 50])
     check_single_correction(
         sampling="class-balanced",
-        weights=inverse_frequency_weights(equal),
+        weights=torch.tensor([1.0, 2.0]),
         adjustment=1.0,
-        counts=equal,
-        classes=CLASSES,
+        counts=torch.tensor([7, 7]),
+        classes=("a", "b"),
     )
-    assert stream_prior(equal).tolist() == [0.5, 0.5]

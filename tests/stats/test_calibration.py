@@ -1,12 +1,17 @@
+"""Calibration: torchmetrics and torch as oracles, known temperatures, edges."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from scipy import optimize
+from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from everyclass.errors import InputError
 from everyclass.stats.calibration import (
+    TEMPERATURE_RANGE,
     classwise_calibration_error,
     expected_calibration_error,
     fit_temperature,
@@ -17,101 +22,165 @@ from everyclass.stats.calibration import (
 )
 
 
-def case(n: int = 600, sharpness: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits whose labels are drawn from softmax(logits): calibrated; `sharpness` spoils that."""
+def drawn(
+    n: int, n_classes: int, *, temperature: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn from softmax(logits / temperature)."""
     rng = np.random.default_rng(seed)
-    logits = rng.normal(size=(n, 4)) * 2
-    probs = softmax(logits)
-    targets = np.array([rng.choice(4, p=row) for row in probs])
-    return logits * sharpness, targets
+    logits = rng.normal(0, 2.5, size=(n, n_classes))
+    noise = rng.gumbel(size=(n, n_classes))
+    return logits, (logits / temperature + noise).argmax(axis=1)
 
 
-def test_log_softmax_is_torch_s_and_stable() -> None:
-    logits, _ = case()
-    oracle = torch.log_softmax(torch.from_numpy(logits), 1).numpy()
+def test_log_softmax_agrees_with_torch_and_is_stable() -> None:
+    logits = np.array([[1.0, 2.0, 3.0], [1e4, 0.0, -1e4], [-1e308, -1e308, 0.0]])
+    oracle = functional.log_softmax(torch.from_numpy(logits), dim=1).numpy()
     np.testing.assert_allclose(log_softmax(logits), oracle)
-    assert np.isfinite(log_softmax([[1e4, -1e4]])).all()
-    np.testing.assert_allclose(softmax([[0.0, -np.inf]]), [[1.0, 0.0]])
+    np.testing.assert_allclose(softmax(logits).sum(axis=1), 1)
 
 
-def test_nll_is_torch_s() -> None:
-    logits, targets = case()
-    oracle = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
+def test_an_impossible_class_has_probability_zero() -> None:
+    np.testing.assert_allclose(softmax([[0.0, -np.inf, 0.0]]), [[0.5, 0, 0.5]])
+
+
+def test_nll_agrees_with_torch() -> None:
+    logits, targets = drawn(50, 4, temperature=1, seed=0)
+    oracle = functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(targets))
     assert negative_log_likelihood(logits, targets) == pytest.approx(float(oracle))
 
 
-@pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
-def test_ece_is_torchmetrics(sharpness: float) -> None:
-    logits, targets = case(sharpness=sharpness)
+def test_ece_by_hand() -> None:
+    # Two bins. (0, .5]: confidence .4, wrong: gap .4, 1 image. (.5, 1]: .8 and .9 right, .7 wrong:
+    # confidence .8, accuracy 2/3, gap .1333, 3 images. ECE = (.4 + 3 x .1333)/4 = .2.
+    found = reliability([0.4, 0.8, 0.9, 0.7], [False, True, True, False], bins=2)
+    np.testing.assert_array_equal(found.counts, [1, 3])
+    np.testing.assert_allclose(found.confidence, [0.4, 0.8])
+    np.testing.assert_allclose(found.accuracy, [0, 2 / 3])
+    assert found.expected_error == pytest.approx(0.2)
+
+
+def test_empty_bins_say_nothing() -> None:
+    found = reliability([0.95, 1.0], [True, True])
+    assert np.isnan(found.accuracy[:-1]).all()
+    assert found.counts[-1] == 2  # 1.0 belongs to the last bin
+    assert found.expected_error == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ece_agrees_with_torchmetrics(seed: int) -> None:
+    logits, targets = drawn(500, 6, temperature=2.0, seed=seed)
     probs = softmax(logits)
     oracle = multiclass_calibration_error(
-        torch.from_numpy(probs), torch.from_numpy(targets), num_classes=4, n_bins=15
+        torch.from_numpy(probs), torch.from_numpy(targets), num_classes=6, n_bins=15, norm="l1"
     )
     assert expected_calibration_error(probs, targets) == pytest.approx(float(oracle), abs=1e-6)
 
 
-def test_ece_by_hand() -> None:
-    # Two images at confidence 0.8, one right: |0.5 - 0.8| = 0.3.
-    probs = [[0.8, 0.2], [0.8, 0.2]]
-    assert expected_calibration_error(probs, [0, 1]) == pytest.approx(0.3)
-
-
-def test_ece_of_a_decision_uses_the_probability_of_what_was_decided() -> None:
-    # Decided for class 1 at probability 0.3, right in 3 of 10: perfectly calibrated.
+def test_confidence_is_that_of_the_decision() -> None:
+    # The balanced decision takes the rare class at probability .3, and is right in 3 of 10: ten
+    # honest answers, error 0. Judged by the most probable class it would look .4 off.
     probs = np.tile([0.7, 0.3], (10, 1))
-    targets = [1] * 3 + [0] * 7
-    assert expected_calibration_error(probs, targets, predictions=[1] * 10) == pytest.approx(0.0)
+    targets = np.array([1] * 3 + [0] * 7)
+    error = expected_calibration_error(probs, targets, predictions=np.ones(10, dtype=int))
+    assert error == pytest.approx(0)
+    assert expected_calibration_error(probs, targets) == pytest.approx(0)
+    assert expected_calibration_error(probs, 1 - targets) == pytest.approx(0.4)
 
 
-def test_logits_are_not_taken_for_probabilities() -> None:
-    logits, targets = case()
-    with pytest.raises(InputError):
-        expected_calibration_error(logits, targets)
+def test_classwise_error_sees_the_tail() -> None:
+    # 90 images of class 0 at .9, 10 of class 1; the model gives class 1 only .01, class 2 .09.
+    probs = np.tile([0.9, 0.01, 0.09], (100, 1))
+    targets = np.array([0] * 90 + [1] * 10)
+    assert expected_calibration_error(probs, targets) == pytest.approx(0)
+    found = classwise_calibration_error(probs, targets)
+    np.testing.assert_allclose(found, [0, 0.09, 0.09], atol=1e-12)
 
 
-def test_reliability_counts_every_image_once() -> None:
-    confidence = np.array([0.0, 0.1, 0.5, 0.999, 1.0])
-    found = reliability(confidence, [True] * 5, bins=10)
-    assert found.counts.sum() == 5
-    assert found.counts[-1] == 2
-
-
-def test_classwise_error_sees_the_rare_class() -> None:
-    # Class 1 is never more probable than 0.1 and always the truth of its images.
-    probs = np.tile([0.9, 0.1], (10, 1))
-    errors = classwise_calibration_error(probs, [0] * 5 + [1] * 5)
-    np.testing.assert_allclose(errors, [0.4, 0.4])
-
-
-@pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
-def test_temperature_is_the_brute_force_minimum(sharpness: float) -> None:
-    logits, targets = case(sharpness=sharpness)
+@pytest.mark.parametrize("temperature", [0.5, 1.7, 4.0])
+def test_the_temperature_behind_the_labels_is_found(temperature: float) -> None:
+    # Simulation: 20,000 labels drawn at a known temperature. 3 % is over four standard errors.
+    logits, targets = drawn(20_000, 5, temperature=temperature, seed=3)
     fit = fit_temperature(logits, targets)
-    grid = np.exp(np.linspace(np.log(0.1), np.log(10), 2001))
-    losses = [negative_log_likelihood(logits / t, targets) for t in grid]
-    assert fit.temperature == pytest.approx(grid[int(np.argmin(losses))], rel=0.03)
+    assert fit.temperature == pytest.approx(temperature, rel=0.03)
     assert fit.nll_after is not None
     assert fit.nll_before is not None
-    assert fit.nll_after <= fit.nll_before
+    assert fit.nll_after < fit.nll_before
 
 
-def test_temperature_recovers_the_sharpness() -> None:
-    logits, targets = case(n=6000, sharpness=2.5)
-    assert fit_temperature(logits, targets).temperature == pytest.approx(2.5, rel=0.08)
+def test_temperature_agrees_with_a_general_minimiser() -> None:
+    # Oracle: scipy on the stated objective, the NLL plus one image with an even label.
+    logits, targets = drawn(60, 4, temperature=2.5, seed=4)
+
+    def objective(temperature: float) -> float:
+        logs = log_softmax(logits / temperature)
+        return float(-logs[np.arange(60), targets].sum() - logs.mean())
+
+    best = optimize.minimize_scalar(objective, bounds=TEMPERATURE_RANGE, method="bounded")
+    assert fit_temperature(logits, targets).temperature == pytest.approx(best.x, rel=1e-4)
 
 
-def test_temperature_of_perfect_predictions_claims_no_certainty() -> None:
-    targets = np.arange(4).repeat(5)
-    logits = np.eye(4)[targets] * 3
+def test_temperature_lowers_the_calibration_error_on_other_images() -> None:
+    logits, targets = drawn(24_000, 5, temperature=3.0, seed=5)
+    fit = fit_temperature(logits[:4_000], targets[:4_000])
+    rest, labels = logits[4_000:], targets[4_000:]
+    before = expected_calibration_error(softmax(rest), labels)
+    after = expected_calibration_error(softmax(rest / fit.temperature), labels)
+    assert before > 0.15
+    assert after < 0.03
+
+
+def test_no_images_change_nothing() -> None:
+    fit = fit_temperature(np.zeros((0, 3)), [])
+    assert (fit.temperature, fit.n, fit.nll_before) == (1.0, 0, None)
+
+
+def test_all_right_does_not_become_certainty() -> None:
+    # 50 images, each right by a margin of 2: the likelihood alone would send T to 0 and the
+    # probability of the answer to 1. With the imaginary image it stays near 1 - 1/50.
+    logits = np.tile([2.0, 0.0], (50, 1))
+    fit = fit_temperature(logits, np.zeros(50, dtype=int))
+    confidence = softmax(logits / fit.temperature)[0, 0]
+    assert TEMPERATURE_RANGE[0] < fit.temperature < 1
+    # Half of the imaginary image sits on the other class: 50.5/51.
+    assert confidence == pytest.approx(50.5 / 51, abs=1e-6)
+
+
+def test_hopeless_logits_end_at_the_limit() -> None:
+    logits = np.tile([30.0, 0.0], (100, 1))
+    fit = fit_temperature(logits, np.ones(100, dtype=int))
+    assert fit.temperature == TEMPERATURE_RANGE[1]
+    assert "(the limit)" in fit.sentence
+
+
+def test_constant_logits_leave_one() -> None:
+    fit = fit_temperature(np.zeros((20, 3)), np.zeros(20, dtype=int))
+    assert fit.temperature == 1.0
+
+
+def test_temperature_moves_no_decision() -> None:
+    logits, targets = drawn(200, 5, temperature=3.0, seed=6)
     fit = fit_temperature(logits, targets)
-    confidence = softmax(logits / fit.temperature).max()
-    assert confidence < 1 - 1 / (2 * 20)
+    np.testing.assert_array_equal((logits / fit.temperature).argmax(axis=1), logits.argmax(axis=1))
 
 
-def test_temperature_without_images_changes_nothing() -> None:
-    assert fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int)).temperature == 1.0
+def test_logits_where_probabilities_belong_are_refused() -> None:
+    with pytest.raises(InputError, match=r"probabilities are expected.*Pass softmax"):
+        expected_calibration_error([[2.0, 1.0]], [0])
+    with pytest.raises(InputError, match="probabilities are expected"):
+        expected_calibration_error([[1.5, -0.5]], [0])
+    with pytest.raises(InputError, match="confidences reach"):
+        reliability([2.0], [True])
 
 
-def test_temperature_refuses_nan() -> None:
-    with pytest.raises(InputError, match="finite"):
-        fit_temperature([[np.nan, 0.0]], [0])
+@pytest.mark.parametrize(
+    ("logits", "targets", "message"),
+    [
+        ([[0.0, 1.0]], [0, 1], r"shapes are \(1, 2\) and \(2,\)"),
+        ([[0.0, 1.0]], [2], "class ids from 0 to 1"),
+        ([[0.0, 1.0]], [0.5], "class ids from 0 to 1"),
+        ([[np.nan, 1.0]], [0], "finite logits"),
+    ],
+)
+def test_bad_arrays_are_refused(logits: list, targets: list, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit_temperature(logits, targets)

@@ -77,12 +77,16 @@ def stream_prior(
     """
     logs = (1 - tau) * log_prior(counts, power=power)
     if weights is not None:
-        if weights.shape != counts.shape or not bool((weights > 0).all()):
-            raise InputError(
-                f"weights must be {counts.numel()} positive numbers: {weights.tolist()}."
-            )
+        _refuse_odd_weights(weights, counts)
         logs = logs + weights.to(logs).log()
     return logs.softmax(dim=0)
+
+
+def _refuse_odd_weights(weights: Tensor, counts: Tensor) -> None:
+    if weights.shape != counts.shape:
+        raise InputError(f"{weights.numel()} weights for {counts.numel()} classes.")
+    if not bool((weights > 0).all()):
+        raise InputError(f"weights must be above 0; the smallest is {float(weights.min()):.4g}.")
 
 
 def shift_prior(logits: Tensor, *, train_prior: Tensor, target_prior: Tensor) -> Tensor:
@@ -238,10 +242,7 @@ def check_single_correction(
     power = SAMPLING_POWERS[sampling]
     relative = np.ones_like(images)
     if weights is not None:
-        if weights.shape != counts.shape or not bool((weights > 0).all()):
-            raise InputError(
-                f"weights must be {counts.numel()} positive numbers: {weights.tolist()}."
-            )
+        _refuse_odd_weights(weights, counts)
         relative = weights.detach().to("cpu", torch.float64).numpy()[present]
     corrections = []
     if power != 1:
@@ -269,7 +270,8 @@ _TIMES = {2: "twice", 3: "three times"}
 
 def _and(corrections: Sequence[str]) -> str:
     listed = f"{', '.join(corrections[:-1])} and {corrections[-1]}"
-    return listed if corrections[0].endswith("s") else f"A {listed}"
+    # Weights are a plural: no article.
+    return f"{listed[0].upper()}{listed[1:]}" if corrections[0].endswith("s") else f"A {listed}"
 
 
 def _would_count(times: float, other: str) -> str:
@@ -277,4 +279,5 @@ def _would_count(times: float, other: str) -> str:
         return f"would count as much as {other}, which one correction does alone"
     if times < 1:
         return f"would count {times:.2g} times {other} instead of once, in two places"
-    return f"would count {times:.3g} times {other} instead of once"
+    amount = f"{times:,.0f}" if times >= 100 else f"{times:.3g}"
+    return f"would count {amount} times {other} instead of once"

@@ -13,6 +13,7 @@ and a large class that gets a fifth of its size an epoch is covered once in five
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -117,7 +118,8 @@ def _shares(counts: NDArray[np.int64], power: float) -> NDArray[np.float64]:
     if counts.min() < 0 or counts.max() == 0:
         raise InputError("counts are negative or all 0; there is nothing to draw from.")
     mass = np.where(counts > 0, counts.astype(np.float64) ** power, 0.0)  # 0**0 is 1
-    shares: NDArray[np.float64] = mass / mass.sum()
+    # fsum: the order of a plain sum, and with it the last bit, differs between processors.
+    shares: NDArray[np.float64] = mass / math.fsum(mass)
     return shares
 
 

@@ -123,7 +123,10 @@ def normalise(weights: Tensor, counts: Tensor, *, classes: Sequence[str] = ()) -
     if given.shape != counts.shape:
         raise InputError(f"{given.numel()} weights for {counts.numel()} classes.")
     if not bool(torch.isfinite(given).all()) or float(given.min()) < 0 or float(given.max()) == 0:
-        raise InputError(f"weights must be finite, not negative and not all 0: {given.tolist()}.")
+        raise InputError(
+            "weights must be finite, not negative and not all 0; they reach from "
+            f"{float(given.min()):.4g} to {float(given.max()):.4g}."
+        )
     return _finish(given, counts, "images")
 
 

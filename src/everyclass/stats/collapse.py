@@ -114,6 +114,8 @@ def collapse_verdict(
     verdict: Verdict = "collapsed" if reason else "starved" if starved else "healthy"
     if verdict == "starved":
         reason = _starved_sentence(confusion, starved, names)
+        if undecided:
+            reason += f" Too few images to judge {_unjudged(support, train, undecided, names)}."
     elif verdict == "healthy":
         reason = _healthy_sentence(support, train, undecided, p_value, names)
     return Collapse(
@@ -138,7 +140,8 @@ def enough_images(support: ArrayLike, *, level: float = 0.05) -> int:
         support: (C,) images of each class.
         level: the chance of a false alarm, over all classes together.
     Returns:
-        At least 1. Depends on the support only, never on what was predicted, as it must.
+        At least 1; 1 when every class has enough. Depends on the support only, never on what was
+        predicted, as it must.
     """
     counts = np.asarray(support)
     miss = 1 - recall_floor(counts.size)
@@ -283,10 +286,20 @@ def _healthy_sentence(
         doubt = f" {int(support.sum()):,} images are too few to tell the predictions from guessing."
     if not undecided:
         return f"Every class with images here is recognised.{doubt}"
+    unjudged = _unjudged(support, train, undecided, names)
+    return f"No alarm, but too few images to judge {unjudged}.{doubt}"
+
+
+def _unjudged(
+    support: NDArray[np.int64],
+    train: NDArray[np.int64] | None,
+    undecided: tuple[int, ...],
+    names: Sequence[str],
+) -> str:
     parts = []
     for i in undecided[:5]:
         few = train is not None and train[i] < LEAST_TRAIN_IMAGES
         learned = f", {train[i]} to learn from" if train is not None and few else ""
         parts.append(f"'{names[i]}' (0 of {support[i]:,}{learned})")
     more = f" and {len(undecided) - 5} more" if len(undecided) > 5 else ""
-    return f"No alarm, but too few images to judge {', '.join(parts)}{more}.{doubt}"
+    return f"{', '.join(parts)}{more}"

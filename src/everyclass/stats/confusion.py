@@ -154,8 +154,8 @@ def mutual_information(confusion: ArrayLike, *, bias_corrected: bool = True) -> 
 
     The plug-in estimate sum p_ij log(p_ij / (p_i p_j)) is above 0 by about (R - 1)(K - 1)/(2 n)
     when there is nothing to tell: R classes with support, K predicted classes, n images. The
-    corrected estimate has this taken off, and is therefore below 0 about half of the time when
-    there is nothing to tell.
+    corrected estimate has this taken off, and is therefore often below 0 when there is nothing to
+    tell.
 
     Source: Miller 1955, "Note on the bias of information estimates".
     """
@@ -171,7 +171,7 @@ def mutual_information(confusion: ArrayLike, *, bias_corrected: bool = True) -> 
     if not bias_corrected:
         return max(plug_in, 0.0)
     freedom = (np.count_nonzero(rows) - 1) * (np.count_nonzero(columns) - 1)
-    return plug_in - freedom / (2 * total)
+    return plug_in - float(freedom) / (2 * total)
 
 
 def always_most_frequent(confusion: ArrayLike) -> Counts:

@@ -1,123 +1,200 @@
-"""An evaluation in the terminal. Comes in: an `Evaluation`. Goes out: a rich renderable."""
+"""An evaluation as a terminal view. Comes in: an Evaluation. Goes out: a rich renderable.
+
+Made for 80 columns. Class names are data: they are never read as markup.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from everyclass.contracts import ClassEvaluation, Evaluation, Interval
+from everyclass.contracts import ClassEvaluation, Evaluation, Interval, Verdict
 from everyclass.terminal.bars import recall_bar
 
-SHOWN_CLASSES = 50
+MOST_ROWS = 49
+"""With more classes than this, only the worst are listed."""
 
-_VERDICT_STYLES = {"healthy": "bold green", "starved": "bold yellow"}
+WORST_ROWS = 25
+MOST_NAMES = 20
+BAR_CELLS = 6
+
+_VERDICT_STYLE: dict[Verdict, str] = {
+    "healthy": "bold green",
+    "collapsed": "bold red",
+    "starved": "bold red",
+    "not-learning": "bold red",
+    "diverged": "bold red",
+}
 
 
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
-    """Every class, the headline figures beside the majority baseline, and the verdict.
+    """The figures beside the majority baseline, every class, calibration, and the verdict.
 
-    With more than 50 classes the ones with the lowest recall are shown, and how many are not.
+    Classes stand in the order of the model. Above 49 classes the 25 of lowest recall are listed,
+    worst first, with a line that says how many are not.
+
+    Example:
+        >>> from rich.console import Console
+        >>> Console().print(evaluation_view(evaluation))  # doctest: +SKIP
     """
-    parts: list[RenderableType] = [_title(evaluation), Text(""), _classes(evaluation)]
-    more = len(evaluation.classes) - SHOWN_CLASSES
-    if more > 0:
-        parts.append(Text(f"and {more} classes with a higher recall", style="dim"))
-    parts += [Text(""), _headline(evaluation), Text(""), _verdict(evaluation)]
+    shown, rest = _shown_classes(evaluation.classes)
+    parts: list[RenderableType] = [
+        _opening(evaluation),
+        "",
+        _headline_table(evaluation),
+        "",
+        _class_table(shown, title="Worst classes" if rest else "Classes"),
+    ]
+    if rest:
+        parts.append(_rest_line(rest))
+    parts.append("")
+    parts.append(_calibration_line(evaluation))
+    if evaluation.never_predicted:
+        parts.append(_never_predicted_line(evaluation))
+    parts.append(_verdict_line(evaluation))
     return Group(*parts)
 
 
-def _title(evaluation: Evaluation) -> Text:
-    aside = f", {evaluation.set_aside:,} set aside" if evaluation.set_aside else ""
-    return Text.assemble(
-        ("Evaluation", "bold"),
-        f"  {evaluation.n:,} images of split {evaluation.split}{aside}, {evaluation.decision} "
-        "decision; intervals hold with 95 %",
+def _opening(evaluation: Evaluation) -> Text:
+    decision = {
+        "balanced": "balanced decision (highest mean recall)",
+        "natural": "natural decision (fewest errors at the natural class frequencies)",
+    }[evaluation.decision]
+    line = Text.assemble(
+        (evaluation.split, "bold"), f": {_counted(evaluation.n, 'image')}, {decision}"
     )
+    if evaluation.set_aside:
+        unread = f"; {_counted(evaluation.set_aside, 'unreadable image')} set aside"
+        line.append(unread, style="yellow")
+    return line
 
 
-def _classes(evaluation: Evaluation) -> Table:
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    table.add_column("class", overflow="ellipsis", max_width=16, no_wrap=True)
-    for name in ("trained", "tested", "predicted"):
-        table.add_column(name, justify="right")
-    table.add_column("recall", no_wrap=True)
-    for name in ("", "precision", "F1"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in _order(evaluation):
-        never = one.name in evaluation.never_predicted
-        table.add_row(
-            Text(one.name, style="red" if never else ""),
-            "" if one.train_n is None else f"{one.train_n:,}",
-            f"{one.n:,}",
-            Text(f"{one.predicted:,}", style="red" if never else ""),
-            recall_bar(one.recall, cells=6),
-            _interval(one.recall_ci95),
-            _figure(one.precision),
-            _figure(one.f1),
-        )
-    return table
-
-
-def _order(evaluation: Evaluation) -> list[ClassEvaluation]:
-    if len(evaluation.classes) <= SHOWN_CLASSES:
-        return list(evaluation.classes)
-    known = sorted(
-        (one for one in evaluation.classes if one.recall is not None),
-        key=lambda one: one.recall if one.recall is not None else 1.0,
+def _headline_table(evaluation: Evaluation) -> Table:
+    table = _table()
+    table.add_column("")
+    table.add_column("model", justify="right", style="bold")
+    table.add_column("95 % interval", justify="right")
+    table.add_column(
+        Text(f"always '{_short(evaluation.majority.name, 24)}'"), justify="right", style="dim"
     )
-    return known[:SHOWN_CLASSES]
-
-
-def _headline(evaluation: Evaluation) -> Table:
-    majority = evaluation.majority
-    table = Table(box=None, padding=(0, 1), pad_edge=False)
-    for name in ("figure", "value", "", f"always '{majority.name}'"):
-        table.add_column(name, justify="left" if name == "figure" else "right")
+    base = evaluation.majority
     rows: tuple[tuple[str, float, Interval | None, float], ...] = (
         (
             "balanced accuracy",
             evaluation.balanced_accuracy,
             evaluation.balanced_accuracy_ci95,
-            majority.balanced_accuracy,
+            base.balanced_accuracy,
         ),
-        ("macro-F1", evaluation.macro_f1, None, majority.macro_f1),
-        ("MCC", evaluation.mcc, None, majority.mcc),
-        ("accuracy", evaluation.accuracy, evaluation.accuracy_ci95, majority.accuracy),
+        ("accuracy", evaluation.accuracy, evaluation.accuracy_ci95, base.accuracy),
+        ("macro-F1", evaluation.macro_f1, None, base.macro_f1),
+        ("MCC", evaluation.mcc, None, base.mcc),
     )
     for name, value, interval, baseline in rows:
-        style = "bold" if name == "balanced accuracy" else ""
-        table.add_row(
-            Text(name, style=style),
-            Text(f"{value:.3f}", style=style),
-            _interval(interval),
-            f"{baseline:.3f}",
-        )
-    table.add_row(
-        "calibration error",
-        f"{evaluation.ece:.3f}",
-        f"{evaluation.ece_before_temperature:.3f} before",
-        "",
-    )
+        table.add_row(name, f"{value:.3f}", _interval(interval, digits=3), f"{baseline:.3f}")
     return table
 
 
-def _verdict(evaluation: Evaluation) -> Text:
-    style = _VERDICT_STYLES.get(evaluation.collapse, "bold red")
-    text = Text.assemble("Verdict: ", (evaluation.collapse, style), ". ")
-    text.append(evaluation.collapse_sentence)
-    if evaluation.never_predicted:
-        shown = ", ".join(evaluation.never_predicted[:10])
-        more = len(evaluation.never_predicted) - 10
-        text.append(
-            f"\nNever predicted: {shown}{f' and {more} more' if more > 0 else ''}.", style="red"
+def _class_table(classes: Sequence[ClassEvaluation], *, title: str) -> Table:
+    # 14 + 7 + 7 + 11 + 9 + 5 + 4 + 9 characters and seven gaps of two: 80.
+    trained = any(one.train_n is not None for one in classes)
+    table = _table()
+    table.add_column(title, no_wrap=True, max_width=14 if trained else 22, overflow="ellipsis")
+    if trained:
+        table.add_column("trained", justify="right", no_wrap=True)
+    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("recall", no_wrap=True)
+    table.add_column("95 %", no_wrap=True)
+    table.add_column("prec.", justify="right", no_wrap=True)
+    table.add_column("F1", justify="right", no_wrap=True)
+    table.add_column("predicted", justify="right", no_wrap=True)
+    for one in classes:
+        known = [] if not trained else ["" if one.train_n is None else f"{one.train_n:,}"]
+        table.add_row(
+            Text(one.name, style="red" if one.recall == 0 else ""),
+            *known,
+            f"{one.n:,}",
+            recall_bar(one.recall, cells=BAR_CELLS),
+            _interval(one.recall_ci95, digits=2),
+            _figure(one.precision),
+            _figure(one.f1),
+            Text(f"{one.predicted:,}", style="red" if one.predicted == 0 and one.n else ""),
         )
-    return text
+    return table
 
 
-def _interval(interval: Interval | None) -> str:
-    return "" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}"
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _shown_classes(
+    classes: tuple[ClassEvaluation, ...],
+) -> tuple[tuple[ClassEvaluation, ...], tuple[ClassEvaluation, ...]]:
+    """The classes to list and those left out."""
+    if len(classes) <= MOST_ROWS:
+        return classes, ()
+    # Classes without images have no recall to be bad; they go last. Of equal recalls, the one
+    # with more images is the surer finding.
+    ordered = sorted(
+        classes,
+        key=lambda one: (one.recall is None, 0.0 if one.recall is None else one.recall, -one.n),
+    )
+    return tuple(ordered[:WORST_ROWS]), tuple(ordered[WORST_ROWS:])
+
+
+def _rest_line(rest: Sequence[ClassEvaluation]) -> Text:
+    recalls = [one.recall for one in rest if one.recall is not None]
+    reached = f", each at recall {min(recalls):.2f} or above" if recalls else ""
+    absent = sum(one.recall is None for one in rest)
+    without = f" ({absent:,} of them without images here)" if absent else ""
+    return Text(f"and {len(rest):,} more classes{reached}{without}", style="dim")
+
+
+def _calibration_line(evaluation: Evaluation) -> Text:
+    line = Text(f"Calibration error {evaluation.ece:.3f}")
+    if evaluation.temperature == 1:
+        line.append(" (temperature 1)")
+    else:
+        line.append(
+            f" at temperature {evaluation.temperature:.2f}, "
+            f"{evaluation.ece_before_temperature:.3f} before"
+        )
+    line.append(
+        f"; {evaluation.predicted_classes} of {len(evaluation.classes)} classes predicted, "
+        f"as if {evaluation.effective_predicted_classes:.1f} were in equal use"
+    )
+    return line
+
+
+def _never_predicted_line(evaluation: Evaluation) -> Text:
+    names = evaluation.never_predicted
+    listed = ", ".join(f"'{name}'" for name in names[:MOST_NAMES])
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return Text.assemble("Never predicted: ", (f"{listed}{more}", "bold red"))
+
+
+def _verdict_line(evaluation: Evaluation) -> Text:
+    return Text.assemble(
+        "Verdict: ",
+        (evaluation.collapse, _VERDICT_STYLE[evaluation.collapse]),
+        f". {evaluation.collapse_sentence}",
+    )
+
+
+def _figure(value: float | None) -> Text:
+    return Text("n/a", style="dim") if value is None else Text(f"{value:.2f}")
+
+
+def _interval(interval: Interval | None, *, digits: int) -> str:
+    return "" if interval is None else f"{interval[0]:.{digits}f}–{interval[1]:.{digits}f}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,155 @@
+"""evaluation.json: the names others build on, the round trip, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from everyclass.contracts import Evaluation
+from everyclass.errors import InputError
+from everyclass.stats.evaluation import evaluate_predictions
+
+CLASSES = ("CC", "EC", "HGSC", "gone")
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    # Confusion: CC 2 right of 3, EC never predicted, HGSC 2 right of 2, 'gone' without images.
+    probs = [[0.7, 0.1, 0.1, 0.1], [0.7, 0.1, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1]]
+    probs += [[0.1, 0.1, 0.7, 0.1]] * 3
+    return evaluate_predictions(
+        [0, 0, 0, 1, 2, 2],
+        [0, 0, 2, 2, 2, 2],
+        probs=probs,
+        probs_before_temperature=probs,
+        classes=CLASSES,
+        split="test",
+        decision="balanced",
+        prior=(0.4, 0.2, 0.3, 0.1),
+        train_counts=(40, 20, 30, 10),
+        set_aside=1,
+    )
+
+
+def test_the_fields_of_the_contract_keep_their_names(evaluation: Evaluation) -> None:
+    values = evaluation.to_dict()
+    assert {
+        "split",
+        "n",
+        "accuracy",
+        "balanced_accuracy",
+        "macro_f1",
+        "classes",
+        "confusion",
+        "ece",
+        "predicted_classes",
+        "collapse",
+    } <= values.keys()
+    assert {"name", "n", "recall", "precision", "f1", "recall_ci95"} <= values["classes"][0].keys()
+
+
+def test_json_round_trip_is_exact(evaluation: Evaluation) -> None:
+    text = json.dumps(evaluation.to_dict(), allow_nan=False)
+    assert Evaluation.from_dict(json.loads(text)) == evaluation
+
+
+def test_what_does_not_apply_is_null_with_its_reason(evaluation: Evaluation) -> None:
+    ec, gone = evaluation.classes[1], evaluation.classes[3]
+    assert (ec.recall, ec.precision, ec.f1) == (0.0, None, 0.0)
+    assert ec.precision_ci95 is None
+    assert ec.note == "never predicted: precision does not apply"
+    assert (gone.recall, gone.precision, gone.f1) == (None, None, None)
+    assert gone.note == "no images in this split: recall does not apply"
+    # 'gone' has no images: that it is not predicted is right, and not reported.
+    assert evaluation.never_predicted == ("EC",)
+    assert evaluation.predicted_classes == 2
+
+
+def test_a_newer_file_with_more_fields_is_read(evaluation: Evaluation) -> None:
+    values = evaluation.to_dict() | {"from_the_future": 1}
+    assert Evaluation.from_dict(values) == evaluation
+
+
+def test_one_line_says_the_main_thing(evaluation: Evaluation) -> None:
+    assert str(evaluation).startswith("test: 6 images, balanced accuracy 0.556 [")
+    assert "(majority 0.333)" in str(evaluation)
+
+
+def broken(values: dict[str, Any], *path: str | int, to: object) -> dict[str, Any]:
+    changed = copy.deepcopy(values)
+    inner: Any = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = to
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "message"),
+    [
+        (("split",), 3, "'split' is 3 (int), not a text"),
+        (("n",), 7, "n is 7, the matrix sums to 6"),
+        (("n",), True, "'n' is True (bool), not a whole number"),
+        (("accuracy",), 1.5, "accuracy is 1.5, outside [0, 1]"),
+        (("accuracy",), float("nan"), "'accuracy' is nan (float), not a finite number"),
+        (("accuracy",), None, "'accuracy' is null, not a finite number"),
+        (("accuracy_ci95",), [0.9, 0.1], "accuracy_ci95 is [0.9, 0.1], not an interval"),
+        (("accuracy_ci95",), [0.9], "'accuracy_ci95' has 1 numbers, not 2"),
+        (("mcc",), -1.5, "mcc is -1.5"),
+        (("temperature",), 0, "temperature is 0.0, not above 0"),
+        (("collapse",), "fine", "collapse is 'fine'"),
+        (("decision",), "both", "decision is 'both'"),
+        (("prior",), [1.0], "1 priors for 4 classes"),
+        (("prior", 0), 0.5, "the prior sums to 1.1"),
+        (("never_predicted",), ["XX"], "unknown classes: XX"),
+        (("predicted_classes",), 3, "predicted_classes is 3, the matrix shows 2"),
+        (("confusion", 0, 0), 1, "its row and column of the confusion matrix sum to 2 and 1"),
+        (("confusion", 0), [2, 0, 1], "not 4 x 4"),
+        (("confusion", 0), 3, "'confusion' is 3 (int), not a list"),
+        (("classes", 1, "name"), "CC", "two classes have the same name"),
+        (("classes", 1, "recall"), None, "recall and recall_ci95 must both be given"),
+        (("classes", 2, "f1"), 2, "class 'HGSC': f1 is 2.0"),
+        (("classes", 0, "predicted"), -1, "class 'CC': predicted is negative"),
+        (("majority",), None, "majority: an object is expected, not null"),
+        (("majority", "accuracy"), -1, "majority: accuracy is -1.0"),
+    ],
+)
+def test_contradictions_are_refused_by_name(
+    evaluation: Evaluation, path: tuple[str | int, ...], to: object, message: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        Evaluation.from_dict(broken(evaluation.to_dict(), *path, to=to))
+    assert message in str(caught.value)
+
+
+def test_a_missing_field_is_named_with_its_file(evaluation: Evaluation) -> None:
+    values = evaluation.to_dict()
+    del values["ece"]
+    with pytest.raises(InputError, match=r"a\.json: 'ece' is missing\."):
+        Evaluation.from_dict(values, where="a.json")
+    del values["classes"][1]["f1"]
+    with pytest.raises(InputError, match=r"a\.json: classes\[1\]: 'f1' is missing\."):
+        Evaluation.from_dict(values, where="a.json")
+
+
+def test_a_value_cannot_be_changed(evaluation: Evaluation) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        evaluation.n = 3  # type: ignore[misc]
+
+
+def test_no_images_is_an_error() -> None:
+    with pytest.raises(InputError, match="split val has no labelled image"):
+        evaluate_predictions(
+            [],
+            [],
+            probs=[],
+            probs_before_temperature=[],
+            classes=CLASSES,
+            split="val",
+            decision="natural",
+            prior=(0.25,) * 4,
+        )
