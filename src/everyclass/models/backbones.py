@@ -76,7 +76,7 @@ def build_backbone(
         if name == TUTORIAL:
             network: nn.Module = TutorialCNN(in_channels=3, side=side, n_classes=n_classes)
             return _from_scratch(network, "random (PyTorch's own)", small_stem=False)
-        _refuse_unknown(name)
+        refuse_unknown(name)
         network = _create(name, n_classes, pretrained, weights_file)
     wanted = side < SMALL_IMAGE and not pretrained if small_stem is None else small_stem
     changed = wanted and _drop_pooling(network)
@@ -96,8 +96,9 @@ def _from_scratch(network: nn.Module, weights: str, *, small_stem: bool) -> Back
     return Backbone(network=network, mean=None, std=None, weights=weights, small_stem=small_stem)
 
 
-def _refuse_unknown(name: str) -> None:
-    if timm.is_model(name):
+def refuse_unknown(name: str) -> None:
+    """Raise InputError, with near names, when there is no model called `name`."""
+    if name == TUTORIAL or timm.is_model(name):
         return
     near = difflib.get_close_matches(name, [TUTORIAL, *timm.list_models()], n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""

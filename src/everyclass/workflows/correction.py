@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
 from everyclass.imbalance.prior import check_single_correction, log_prior, stream_prior
-from everyclass.imbalance.sampling import Sampling, epoch_order
+from everyclass.imbalance.sampling import SAMPLING_POWERS, Sampling, epoch_order
 from everyclass.imbalance.weights import (
     balanced_weights,
     effective_number_weights,
@@ -98,7 +98,7 @@ def build_correction(
         classes=classes,
         weights_name="class weights in the loss",
     )
-    power = {"natural": 1.0, "square-root": 0.5, "class-balanced": 0.0}[sampling]
+    power = SAMPLING_POWERS[sampling]
     late = "late-balanced-sampling" in names
     turn = epochs - max(1, round(LATE_FRACTION * epochs)) if late else 0
 

@@ -28,7 +28,7 @@ DemoData = Literal["tissue", "digits", "fashion-mnist"]
 FAILING: Mapping[str, Any] = MappingProxyType({"normalisation": "raw", "imbalance": ()})
 OURS: Mapping[DemoData, Mapping[str, Any]] = MappingProxyType(
     {
-        "tissue": {"epochs": 12, "augmentation": ("crop", "flip", "vertical-flip")},
+        "tissue": {"epochs": 6, "augmentation": ("crop", "flip", "vertical-flip")},
         "digits": {"epochs": 12, "augmentation": ("crop",)},
         "fashion-mnist": {"epochs": 5, "augmentation": ("crop", "flip")},
     }
@@ -94,7 +94,7 @@ def run_demo(
         "1 of 2: the tutorial's network on raw values from 0 to 255, with no thought of imbalance."
     )
     failing = _run(
-        "tutorial, raw inputs",
+        "tutorial",
         source,
         out / "run-tutorial",
         TrainOptions(wishes=_failing_wishes(data), preset="tutorial", overwrite=True),

@@ -24,6 +24,7 @@ from everyclass.training.batches import Rows
 from everyclass.workflows.finish import evaluate_logits
 from everyclass.workflows.inference import load_batches, logit_batches, make_fabric
 from everyclass.workflows.machine import find_machine
+from everyclass.workflows.manifest import splits_of_run
 from everyclass.workflows.prepare import DataSource
 
 SplitChoice = Literal["auto", "train", "val", "test", "all"]
@@ -139,16 +140,14 @@ def _choose(
 
 def _with_run_splits(table: ImageTable, run: RunFolder) -> tuple[ImageTable, list[str]]:
     """The splits that the run gave these images, where they are the run's own."""
-    manifest = pq.read_table(run.manifest, columns=["image", "split"])
-    split_of = dict(zip(manifest["image"].to_pylist(), manifest["split"].to_pylist()))
-    codes = [split_of.get(key, -1) for key in table.keys().to_pylist()]
-    known = sum(code >= 0 for code in codes)
+    codes = splits_of_run(run.manifest, table)
+    known = int(np.count_nonzero(codes >= 0))
     if known == 0:
         return table, []
     sentences = [
         f"{known:,} of {len(table):,} images are the run's own; they keep the split it gave them."
     ]
-    return table.with_split_codes(np.array(codes, dtype=np.int8)), sentences
+    return table.with_split_codes(codes), sentences
 
 
 def _refuse_many(lost: int, total: int, usable: ImageTable, limit: float) -> None:

@@ -75,6 +75,28 @@ def refuse_other_data(path: Path, table: ImageTable, *, run: str) -> None:
         )
 
 
+def splits_of_run(path: Path, table: ImageTable) -> npt.NDArray[np.int8]:
+    """The split that a run gave each image: (N,) int8 as `split_codes`, -1 for other images.
+
+    An image is the run's own when its key and its content are: another folder may well have files
+    of the same names.
+    """
+    began = pq.read_table(path)
+    row_of = {key: row for row, key in enumerate(began["image"].to_pylist())}
+    theirs = np.array([row_of.get(key, -1) for key in table.keys().to_pylist()], dtype=np.int64)
+    codes = np.full(len(table), -1, dtype=np.int8)
+    named = np.flatnonzero(theirs >= 0)
+    if len(named) == 0:
+        return codes
+    touched = set(_touched(began.take(theirs[named]), table.take(named)).tolist())
+    splits, contents = began["split"].to_numpy(), began["content"]
+    for place, row in enumerate(named):
+        own = int(theirs[row])
+        if place not in touched or _content(table.image(int(row))) == contents[own].as_py():
+            codes[row] = splits[own]
+    return codes
+
+
 def _class_difference(then: tuple[str, ...], now: tuple[str, ...]) -> str:
     if then == now:
         return ""
@@ -113,19 +135,22 @@ def _row_difference(began: pa.Table, table: ImageTable) -> str:
 
 
 def _content_difference(began: pa.Table, table: ImageTable) -> str:
-    size, changed = _file_facts(table)
-    touched = np.flatnonzero(
-        (size != began["bytes"].to_numpy()) | (changed != began["changed_ns"].to_numpy())
-    )
     contents = began["content"]
     different = [
         table.image(int(row))
-        for row in touched
+        for row in _touched(began, table)
         if _content(table.image(int(row))) != contents[int(row)].as_py()
     ]
     if not different:
         return ""
     return f"{len(different):,} files have another content ({_listed(different)})"
+
+
+def _touched(began: pa.Table, table: ImageTable) -> npt.NDArray[np.int64]:
+    """Rows whose file has another size or time of change than it had: only these need reading."""
+    size, changed = _file_facts(table)
+    unlike = (size != began["bytes"].to_numpy()) | (changed != began["changed_ns"].to_numpy())
+    return np.flatnonzero(unlike | (size < 0))
 
 
 def _file_facts(table: ImageTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

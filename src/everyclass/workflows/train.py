@@ -18,9 +18,9 @@ from everyclass.errors import InputError
 from everyclass.images.audit_values import Audit
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
-from everyclass.models.backbones import Backbone, build_backbone
+from everyclass.models.backbones import Backbone, build_backbone, refuse_unknown
 from everyclass.models.classifier import Classifier, Preprocessing
-from everyclass.recipe import Recipe
+from everyclass.recipe import Machine, Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.settings import Settings
 from everyclass.workflows.correction import Correction, build_correction
@@ -60,7 +60,7 @@ def explain(
     Raises:
         InputError: as `train`.
     """
-    machine = find_machine(options.wishes.get("device"))
+    machine = _first_checks(options)
     prepared = prepare(
         data,
         wishes=options.wishes,
@@ -92,7 +92,7 @@ def train(
         InterruptedTraining: Ctrl-C or SIGTERM; the run can be resumed.
         NonFiniteLoss: the loss is NaN or infinite; the last checkpoint is kept.
     """
-    machine = find_machine(options.wishes.get("device"))
+    machine = _first_checks(options)
     run = RunFolder.create(out, overwrite=options.overwrite)
     try:
         prepared = prepare(
@@ -155,6 +155,13 @@ def resume(
     on_event(Decided(recipe=recipe, path=run.recipe))
     job = _job(run, table, store, settings, correction, backbone, options)
     return _fit_and_finish(job, backbone, checkpoint=saved[0] if saved else None, on_event=on_event)
+
+
+def _first_checks(options: TrainOptions) -> Machine:
+    """What can be refused before an audit of millions of images."""
+    if "model" in options.wishes:
+        refuse_unknown(options.wishes["model"])
+    return find_machine(options.wishes.get("device"))
 
 
 def _fit_and_finish(
