@@ -14,12 +14,12 @@ from everyclass.workflows.demo import DemoResult
 def demo_view(result: DemoResult) -> RenderableType:
     """Recall of each class under both trainings, the headline figures, and where the files are."""
     failing, ours = result.failing.evaluation, result.ours.evaluation
-    table = Table(title=f"The same {failing.n} test images, class by class", title_justify="left")
-    table.add_column("class")
-    table.add_column("trained on", justify="right")
-    table.add_column("tested on", justify="right")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("recall of", no_wrap=True)
+    table.add_column("trained", justify="right")
+    table.add_column("tested", justify="right")
     for run in (result.failing, result.ours):
-        table.add_column(f"recall: {run.title}")
+        table.add_column(run.title, no_wrap=True)
     for before, after in zip(failing.classes, ours.classes):
         table.add_row(
             before.name,
@@ -28,7 +28,7 @@ def demo_view(result: DemoResult) -> RenderableType:
             recall_bar(before.recall, cells=12),
             recall_bar(after.recall, cells=12),
         )
-    table.add_section()
+    table.add_row()
     for name, key in (
         ("accuracy", "accuracy"),
         ("balanced accuracy", "balanced_accuracy"),
@@ -39,7 +39,10 @@ def demo_view(result: DemoResult) -> RenderableType:
     table.add_row("classes predicted", "", "", _predicted(failing), _predicted(ours))
     table.add_row("verdict", "", "", failing.collapse, ours.collapse)
     return Group(
+        Text(f"The same {failing.n} test images under both trainings", style="bold"),
+        Text(""),
         table,
+        Text(""),
         Text(f"Tutorial:   {failing.collapse_sentence}"),
         Text(f"everyclass: {ours.collapse_sentence}"),
         Text(""),
