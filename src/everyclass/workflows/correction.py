@@ -23,6 +23,7 @@ from everyclass.imbalance.weights import (
     balanced_weights,
     effective_number_weights,
     inverse_frequency_weights,
+    normalise,
     refuse_empty_classes,
     square_root_weights,
 )
@@ -137,8 +138,13 @@ def _loss(
     device: torch.device,
 ) -> Loss:
     if weights is not None:
+        # Mean 1 over the images, whatever the weights sum to: the learning rate then means what
+        # it means without weights. (Weights that sum to C have mean 0.2 over images at ratio 50,
+        # and would train at a fifth of the rate; the library's weighted mean divides this out.)
         return partial(
-            weighted_cross_entropy, weights=weights.to(device), label_smoothing=label_smoothing
+            weighted_cross_entropy,
+            weights=normalise(weights, counts).to(device),
+            label_smoothing=label_smoothing,
         )
     if tau:
         return partial(
