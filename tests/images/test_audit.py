@@ -123,8 +123,10 @@ def test_statistics_are_of_all_images_where_there_is_no_train_split(table, audit
 def test_property_merging_any_partition_in_any_order_gives_the_same_audit(table, audit, data):
     facts = data.draw(st.permutations(facts_of(table)))
     states = [AuditState() for _ in range(data.draw(st.integers(1, 6)))]
-    for fact in facts:
-        data.draw(st.sampled_from(states)).update(fact)
+    while facts:  # in portions of any size
+        portion = data.draw(st.integers(1, len(facts)))
+        data.draw(st.sampled_from(states)).update(facts[:portion])
+        facts = facts[portion:]
     while len(states) > 1:  # any tree of merges
         other = states.pop(data.draw(st.integers(0, len(states) - 1)))
         data.draw(st.sampled_from(states)).merge(other)
@@ -136,10 +138,8 @@ def test_property_merging_any_partition_in_any_order_gives_the_same_audit(table,
 def test_a_merged_state_leaves_the_other_as_it_was(table, audit):
     facts = facts_of(table)
     one, other = AuditState(), AuditState()
-    for fact in facts[:13]:
-        one.update(fact)
-    for fact in facts[13:]:
-        other.update(fact)
+    one.update(facts[:13])
+    other.update(facts[13:])
     total = AuditState()
     total.merge(one)
     total.merge(other)
@@ -301,7 +301,7 @@ def test_nothing_readable_is_said_at_once(tmp_path):
 
 def test_an_unfinished_state_gives_no_audit(table):
     state = AuditState()
-    state.update(ImageFault(row=0, reason="no such file"))
+    state.update([ImageFault(row=0, reason="no such file")])
     with pytest.raises(AssertionError, match="each row seen once"):
         state.finish(table, side=SIDE)
 

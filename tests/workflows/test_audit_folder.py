@@ -16,24 +16,25 @@ def test_a_folder_is_split_and_audited(image_folder):
     seen = []
     result = audit_folder(image_folder, on_progress=lambda done, total: seen.append((done, total)))
     audit = result.audit
-    assert audit.class_counts == (60, 24, 12)
+    assert audit.class_counts == (90, 40, 18)
     assert [part.split for part in audit.splits] == ["train", "val", "test"]
-    assert audit.n == len(result.table) == 96
+    assert audit.n == len(result.table) == 148
     assert audit.side == 32  # the smallest training size, for images of 24 px
-    assert seen[-1] == (96, 96)
+    assert seen[-1] == (148, 148)
     assert result.sentences == ()
 
 
 def test_what_is_unreadable_leaves_the_table(image_folder, tmp_path):
     folder = shutil.copytree(image_folder, tmp_path / "set")
-    (folder / "ash" / "ash_000.png").write_bytes(b"")
-    with pytest.raises(InputError, match=r"1 of 96 images \(1\.0%\) cannot be read"):
+    for name in ("ash_000.png", "ash_001.png"):
+        (folder / "ash" / name).write_bytes(b"")
+    with pytest.raises(InputError, match=r"2 of 148 images \(1\.4%\) cannot be read"):
         audit_folder(folder)
     result = audit_folder(folder, max_unreadable=0.05, side=16, threads=1)
-    assert len(result.table) == 95
+    assert len(result.table) == 146
     assert [found.reason for found in result.table.set_aside] == [
         "not an image: an empty file (0 bytes)"
-    ]
+    ] * 2
 
 
 def test_the_same_seed_gives_the_same_audit(image_folder):

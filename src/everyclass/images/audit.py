@@ -3,7 +3,7 @@
 Comes in: a table. Goes out: an `Audit`. Every image is read and decoded once, by threads, and what
 was seen of it goes into an `AuditState`, whose size does not depend on that of the images (24
 bytes an image). States merge in any order to the same audit, so the same code runs over threads,
-processes and machines: `examine` images anywhere, `update` a state, `merge` the states, `finish`.
+processes and machines: `examine` images anywhere, `update` a state, `merge` states, `finish`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -116,23 +116,38 @@ class AuditState:
         self._faults: list[tuple[int, str]] = []
         self._reduced = 0
 
-    def update(self, facts: ImageFacts | ImageFault) -> None:
-        """Take in one image. Each row of the table is taken in once, by one of the states."""
-        if isinstance(facts, ImageFault):
-            self._faults.append((facts.row, facts.reason))
-            return
-        blank = largest_deviation(facts.histogram) < BLANK_DEVIATION
-        if blank:
-            mean = ChannelMoments.of(facts.histogram).mean
-            self._blank.append((facts.row, round(sum(mean) / 3 * 255)))
-        self._rows.append(facts.row)
-        self._digests += facts.digest
-        self._add_histogram(facts.split, facts.histogram)
-        self._sizes[facts.width, facts.height] += 1
-        values = np.flatnonzero(facts.histogram.any(axis=0))
-        low, high = int(values[0]), int(values[-1])
-        self._add_kind(facts.kind, KindCounts(n=1, blank=int(blank), low=low, high=high))
-        self._reduced += facts.reduced
+    def update(self, seen: Iterable[ImageFacts | ImageFault]) -> None:
+        """Take in some images. Each row of the table is taken in once, by one of the states."""
+        images: list[ImageFacts] = []
+        for facts in seen:
+            if isinstance(facts, ImageFault):
+                self._faults.append((facts.row, facts.reason))
+            else:
+                images.append(facts)
+                self._rows.append(facts.row)
+                self._digests += facts.digest
+                self._sizes[facts.width, facts.height] += 1
+                self._reduced += facts.reduced
+        if images:
+            self._add_pixels(images, np.stack([facts.histogram for facts in images]))
+
+    def _add_pixels(self, images: Sequence[ImageFacts], histograms: npt.NDArray[np.int64]) -> None:
+        """Add what the histograms, (B, 3, 256), say of these images."""
+        for split in {facts.split for facts in images}:
+            mine = np.array([facts.split == split for facts in images])
+            self._add_histogram(split, histograms[mine].sum(axis=0))
+        occurs: npt.NDArray[np.bool_] = histograms.any(axis=1)
+        lowest = occurs.argmax(axis=1).tolist()
+        highest = (255 - occurs[:, ::-1].argmax(axis=1)).tolist()
+        blank = (largest_deviation(histograms) < BLANK_DEVIATION).tolist()
+        for place, facts in enumerate(images):
+            self._add_kind(
+                facts.kind,
+                KindCounts(n=1, blank=int(blank[place]), low=lowest[place], high=highest[place]),
+            )
+            if blank[place]:
+                mean = ChannelMoments.of(facts.histogram).mean
+                self._blank.append((facts.row, round(sum(mean) / 3 * 255)))
 
     def merge(self, other: AuditState) -> None:
         """Take in all that another state has seen. The order of merging changes nothing."""
@@ -233,10 +248,12 @@ def _tasks(table: ImageTable, side: int, store: ImageStore | None) -> Iterator[C
 
     def task(start: int) -> Callable[[], _Part]:
         def run() -> _Part:
-            state, images = AuditState(), tuple(table.images[start : start + _CHUNK])
-            for row, image in enumerate(images, start):
-                split = SPLITS_OR_NONE[codes[row]]
-                state.update(examine(image, row=row, split=split, side=side, store=store))
+            images = tuple(table.images[start : start + _CHUNK])
+            state = AuditState()
+            state.update(
+                examine(image, row=row, split=SPLITS_OR_NONE[codes[row]], side=side, store=store)
+                for row, image in enumerate(images, start)
+            )
             return _Part(state=state, n=len(images))
 
         return run

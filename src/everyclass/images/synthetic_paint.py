@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 RUIFROK_STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
 """Optical densities of haematoxylin and eosin in R, G, B. Ruifrok and Johnston 2001, table 1."""
 
+SENSOR_NOISE = 0.35  # range of the noise, in standard deviations of the light
 MOST_ROUNDS = 12  # of imposing the moments of a look
 COARSE = 4  # soft shapes are stamped on a square this many times smaller
 
@@ -158,11 +159,11 @@ def exposed(haematoxylin: Floats, eosin: Floats, look: Look, rng: np.random.Gene
         (side, side, 3) uint8; its channel moments are within about 0.1 of the look's.
     """
     purple, pink = np.maximum(haematoxylin, 0), np.maximum(eosin, 0)
-    noise_of_sensor = np.float32(0.04) * rng.random(purple.shape, dtype=np.float32)
+    sensor = np.float32(SENSOR_NOISE) * rng.random(purple.shape, dtype=np.float32)
     pixels = np.empty((*purple.shape, 3), np.uint8)
     for channel, (of_purple, of_pink) in enumerate(look.density.T):
         light = np.exp(-of_purple * purple - of_pink * pink)
-        light += noise_of_sensor
+        light += light.std() * sensor
         impose_moments(light, mean=look.mean[channel], deviation=look.deviation[channel])
         pixels[:, :, channel] = np.rint(light)
     return pixels

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -107,23 +107,31 @@ def channel_histogram(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         (3, 256) int64.
     """
     # Counting costs a quarter of summing squares in a wider type, and yields the extremes too.
-    pixels = images.reshape(-1, 3)
-    histogram = np.empty((3, 256), dtype=np.int64)
-    for channel in range(3):
-        histogram[channel] = np.bincount(pixels[:, channel], minlength=256)
-    return histogram
+    # One addition and one count for the three channels: each numpy operation on an image is a
+    # change of turns between threads.
+    values = np.add(images.reshape(-1), _channel_offsets(images.size // 3))
+    return np.bincount(values, minlength=3 * 256).reshape(3, 256).astype(np.int64, copy=False)
 
 
-def largest_deviation(histogram: npt.NDArray[np.int64]) -> float:
-    """The standard deviation of the channel that varies most, in 0..255.
+@lru_cache(maxsize=4)
+def _channel_offsets(n_pixels: int) -> npt.NDArray[np.intp]:
+    return np.tile(np.array([0, 256, 512], dtype=np.intp), n_pixels)
 
-    In float64, for one image after the other; `ChannelMoments` is exact and four times as slow.
+
+def largest_deviation(histograms: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """The standard deviation of the channel that varies most, in 0..255, for each image.
+
+    In float64; `ChannelMoments` is exact, and slower.
 
     Args:
-        histogram: (3, 256) of at least one pixel.
+        histograms: (..., 3, 256), each of at least one pixel.
+    Returns:
+        (...) float64.
     """
-    mean, square = (histogram @ _POWERS / histogram[0].sum()).T
-    return float(np.sqrt(np.maximum(square - mean**2, 0).max()))
+    sums = histograms @ _POWERS
+    mean, square = np.moveaxis(sums / histograms.sum(axis=-1, keepdims=True), -1, 0)
+    deviation: npt.NDArray[np.float64] = np.sqrt(np.maximum(square - mean**2, 0)).max(axis=-1)
+    return deviation
 
 
 def pooled(parts: tuple[ChannelMoments, ...]) -> ChannelMoments:
