@@ -136,7 +136,7 @@ class AuditState:
         for split in {facts.split for facts in images}:
             mine = np.array([facts.split == split for facts in images])
             self._add_histogram(split, histograms[mine].sum(axis=0))
-        occurs: npt.NDArray[np.bool_] = histograms.any(axis=1)
+        occurs = histograms.max(axis=1) > 0
         lowest = occurs.argmax(axis=1).tolist()
         highest = (255 - occurs[:, ::-1].argmax(axis=1)).tolist()
         blank = (largest_deviation(histograms) < BLANK_DEVIATION).tolist()
