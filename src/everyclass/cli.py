@@ -267,7 +267,7 @@ def train(
 def _explain(source: DataSource, options: Any, json_file: Path | None, quiet: bool) -> None:
     from everyclass.workflows.train import explain
 
-    decided = explain(source, options, on_event=_shower(quiet, only_progress=True))
+    decided = explain(source, options, on_event=_audit_counter(quiet))
     _write_json(json_file, {d.name: d.value for d in decided.decisions})
     if not quiet:
         typer.echo(decided.to_yaml())
@@ -557,7 +557,8 @@ def _counter(verb: str, quiet: bool) -> Any:
     return show
 
 
-def _shower(quiet: bool, *, only_progress: bool) -> Any:
+def _audit_counter(quiet: bool) -> Any:
+    """Shows the audit's progress of a workflow's events, and nothing else of them."""
     from everyclass.workflows.events import AuditProgress
 
     count = _counter("auditing", quiet)
