@@ -185,7 +185,22 @@ def training_panel(
         Text(f"{steps.images_per_second:,.0f} images/s"),
         Text(f"{duration(steps.seconds_left)} left"),
     )
-    return Panel(Group(head, class_bars(started, steps, epoch)), title="everyclass", expand=False)
+    recalls = epoch.recalls if epoch is not None else steps.recalls
+    body = Group(head, _summary(started.classes, recalls, epoch), class_bars(started, steps, epoch))
+    return Panel(body, title="everyclass", expand=False)
+
+
+def _summary(
+    classes: Sequence[str], recalls: Sequence[float], epoch: EpochDone | None
+) -> RenderableType:
+    """Balanced accuracy and the worst class by name."""
+    if all(math.isnan(recall) for recall in recalls):
+        return Text("no class seen yet", style="dim")
+    worst, recall = worst_class(recalls, classes)
+    text = Text(f"worst class {worst} {recall:.2f}", style="red" if recall == 0 else "")
+    if epoch is not None:
+        text = Text.assemble((f"balanced accuracy {epoch.balanced_accuracy:.3f}  ", "bold"), text)
+    return text
 
 
 def class_bars(
