@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from everyclass.errors import InputError
 
@@ -28,6 +28,9 @@ DecisionKind = Literal["balanced", "natural"]
 
 Interval = tuple[float, float]
 """(low, high) in [0, 1]; a field's name carries the level, `interval_methods` the method."""
+
+ROUNDING = 1e-3
+"""How far two fields may be apart that say the same: a file may round to three decimals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ class ClassEvaluation:
         for key in ("recall", "precision", "f1"):
             value, interval = getattr(self, key), getattr(self, f"{key}_ci95")
             _check_share(value, where, key)
-            _check_interval(interval, where, f"{key}_ci95")
+            _check_interval(interval, value, where, f"{key}_ci95")
             _require(
                 (value is None) == (interval is None),
                 where,
@@ -221,13 +224,16 @@ class Evaluation:
         _require(self.set_aside >= 0, where, f"set_aside is negative ({self.set_aside}).")
         for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_before_temperature"):
             _check_share(getattr(self, key), where, key)
-        _check_interval(self.accuracy_ci95, where, "accuracy_ci95")
-        _check_interval(self.balanced_accuracy_ci95, where, "balanced_accuracy_ci95")
+        for key in ("accuracy", "balanced_accuracy"):
+            name = f"{key}_ci95"
+            _check_interval(getattr(self, name), getattr(self, key), where, name)
         _require(-1 <= self.mcc <= 1, where, f"mcc is {self.mcc}, outside [-1, 1].")
         _require(self.temperature > 0, where, f"temperature is {self.temperature}, not above 0.")
-        _require(self.decision in get_args(DecisionKind), where, f"decision is {self.decision!r}.")
-        _require(self.collapse in get_args(Verdict), where, f"collapse is {self.collapse!r}.")
+        for key, known in (("decision", get_args(DecisionKind)), ("collapse", get_args(Verdict))):
+            word = getattr(self, key)
+            _require(word in known, where, f"{key} is {word!r}, not one of {', '.join(known)}.")
         self._check_classes(where)
+        self._check_figures(where)
 
     def _check_classes(self, where: str) -> None:
         names = [one.name for one in self.classes]
@@ -262,6 +268,27 @@ class Evaluation:
             f"predicted_classes is {self.predicted_classes}, the matrix shows "
             f"{sum(column > 0 for column in columns)}.",
         )
+
+    def _check_figures(self, where: str) -> None:
+        hits = [row[i] for i, row in enumerate(self.confusion)]
+        _check_ratio(self.accuracy, sum(hits), self.n, where, "accuracy")
+        for one, right in zip(self.classes, hits):
+            here = f"class '{one.name}'"
+            _check_ratio(one.recall, right, one.n, here, "recall")
+            _check_ratio(one.precision, right, one.predicted, here, "precision")
+            _check_ratio(one.f1, 2 * right, one.n + one.predicted, here, "f1")
+        present = [one for one in self.classes if one.n > 0]
+        for key, per_class in (("balanced_accuracy", "recall"), ("macro_f1", "f1")):
+            total = sum(getattr(one, per_class) for one in present)
+            _check_ratio(getattr(self, key), total, len(present), where, key)
+        silent = {one.name for one in present if one.predicted == 0}
+        _require(
+            set(self.never_predicted) == silent,
+            where,
+            f"never_predicted is {sorted(self.never_predicted)}, the matrix shows "
+            f"{sorted(silent)}.",
+        )
+        _check_share(self.independence_p, where, "independence_p")
 
     def __str__(self) -> str:
         low, high = self.balanced_accuracy_ci95
@@ -320,7 +347,7 @@ class Evaluation:
             split=read.text("split"),
             n=read.whole("n"),
             set_aside=read.whole("set_aside"),
-            decision=_decision(read.text("decision"), where),
+            decision=cast(DecisionKind, read.text("decision")),
             accuracy=read.number("accuracy"),
             accuracy_ci95=read.interval("accuracy_ci95"),
             balanced_accuracy=read.number("balanced_accuracy"),
@@ -344,7 +371,7 @@ class Evaluation:
             predicted_classes=read.whole("predicted_classes"),
             effective_predicted_classes=read.number("effective_predicted_classes"),
             never_predicted=read.texts("never_predicted"),
-            collapse=_verdict(read.text("collapse"), where),
+            collapse=cast(Verdict, read.text("collapse")),
             collapse_sentence=read.text("collapse_sentence"),
             starved=read.texts("starved"),
             information_share=read.number_or_none("information_share"),
@@ -402,20 +429,6 @@ class _Reader:
         return tuple((str(name), inner.text(str(name))) for name in inner._values)
 
 
-def _decision(text: str, where: str) -> DecisionKind:
-    for known in get_args(DecisionKind):
-        if text == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"decision is {text!r}, not one of {get_args(DecisionKind)}.", where=where)
-
-
-def _verdict(text: str, where: str) -> Verdict:
-    for known in get_args(Verdict):
-        if text == known:
-            return known  # type: ignore[no-any-return]
-    raise InputError(f"collapse is {text!r}, not one of {get_args(Verdict)}.", where=where)
-
-
 def _text(value: object, where: str, key: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"'{key}' is {_kind(value)}, not a text.", where=where)
@@ -454,12 +467,27 @@ def _check_share(value: float | None, where: str, key: str) -> None:
         _require(0 <= value <= 1, where, f"{key} is {value}, outside [0, 1].")
 
 
-def _check_interval(interval: Interval | None, where: str, key: str) -> None:
-    if interval is not None:
-        low, high = interval
-        _require(
-            0 <= low <= high <= 1, where, f"{key} is [{low}, {high}], not an interval in [0, 1]."
-        )
+def _check_interval(interval: Interval | None, value: float | None, where: str, key: str) -> None:
+    if interval is None or value is None:
+        return
+    low, high = interval
+    _require(0 <= low <= high <= 1, where, f"{key} is [{low}, {high}], not an interval in [0, 1].")
+    _require(
+        low - ROUNDING <= value <= high + ROUNDING,
+        where,
+        f"{key} is [{low}, {high}] and does not contain the figure, {value}.",
+    )
+
+
+def _check_ratio(value: float | None, part: float, whole: int, where: str, key: str) -> None:
+    if whole == 0:
+        _require(value is None, where, f"{key} is {value}, but does not apply: it would be 0/0.")
+        return
+    _require(
+        value is not None and abs(value - part / whole) <= ROUNDING,
+        where,
+        f"{key} is {value}, the confusion matrix gives {part / whole:.4g}.",
+    )
 
 
 def _require(fact: bool, where: str, otherwise: str) -> None:

@@ -101,11 +101,24 @@ def broken(values: dict[str, Any], *path: str | int, to: object) -> dict[str, An
         (("accuracy_ci95",), [0.9], "'accuracy_ci95' has 1 numbers, not 2"),
         (("mcc",), -1.5, "mcc is -1.5"),
         (("temperature",), 0, "temperature is 0.0, not above 0"),
-        (("collapse",), "fine", "collapse is 'fine'"),
-        (("decision",), "both", "decision is 'both'"),
+        (("collapse",), "fine", "collapse is 'fine', not one of healthy, collapsed, starved"),
+        (("decision",), "both", "decision is 'both', not one of balanced, natural"),
         (("prior",), [1.0], "1 priors for 4 classes"),
         (("prior", 0), 0.5, "the prior sums to 1.1"),
         (("never_predicted",), ["XX"], "unknown classes: XX"),
+        # The matrix: CC 2 of 3 right, EC 0 of 1, HGSC 2 of 2; HGSC is given to 4, CC to 2.
+        (("never_predicted",), [], "never_predicted is [], the matrix shows ['EC']"),
+        (("never_predicted",), ["EC", "gone"], "the matrix shows ['EC']"),
+        (("accuracy",), 0.7, "accuracy is 0.7, the confusion matrix gives 0.6667"),
+        (("balanced_accuracy",), 0.6, "balanced_accuracy is 0.6, the confusion matrix gives 0.55"),
+        # F1: 4/5, 0, 4/6 over three classes with images.
+        (("macro_f1",), 0.5, "macro_f1 is 0.5, the confusion matrix gives 0.4889"),
+        (("classes", 0, "recall"), 0.7, "'CC': recall is 0.7, the confusion matrix gives 0.6667"),
+        (("classes", 2, "precision"), 0.6, "precision is 0.6, the confusion matrix gives 0.5"),
+        (("classes", 0, "f1"), 0.7, "f1 is 0.7, the confusion matrix gives 0.8"),
+        (("classes", 0, "recall_ci95"), [0.7, 0.9], "does not contain the figure, 0.666"),
+        (("balanced_accuracy_ci95",), [0.0, 0.5], "does not contain the figure, 0.555"),
+        (("independence_p",), 1.5, "independence_p is 1.5, outside [0, 1]"),
         (("predicted_classes",), 3, "predicted_classes is 3, the matrix shows 2"),
         (("confusion", 0, 0), 1, "its row and column of the confusion matrix sum to 2 and 1"),
         (("confusion", 0), [2, 0, 1], "not 4 x 4"),
@@ -124,6 +137,26 @@ def test_contradictions_are_refused_by_name(
     with pytest.raises(InputError) as caught:
         Evaluation.from_dict(broken(evaluation.to_dict(), *path, to=to))
     assert message in str(caught.value)
+
+
+def test_a_precision_of_nothing_is_refused(evaluation: Evaluation) -> None:
+    values = broken(evaluation.to_dict(), "classes", 1, "precision", to=0.0)
+    values = broken(values, "classes", 1, "precision_ci95", to=[0.0, 1.0])
+    with pytest.raises(InputError, match=r"class 'EC': precision is 0\.0, but does not apply"):
+        Evaluation.from_dict(values)
+
+
+def test_a_file_may_round_to_three_decimals(evaluation: Evaluation) -> None:
+    def rounded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: rounded(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [rounded(one) for one in value]
+        return round(value, 3) if isinstance(value, float) else value
+
+    found = Evaluation.from_dict(rounded(evaluation.to_dict()))
+    assert found.balanced_accuracy == 0.556
+    assert found.confusion == evaluation.confusion
 
 
 def test_a_missing_field_is_named_with_its_file(evaluation: Evaluation) -> None:

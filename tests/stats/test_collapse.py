@@ -161,6 +161,27 @@ def test_false_alarms_stay_below_the_level() -> None:
     assert 0.005 < alarms < 0.062
 
 
+def test_the_verdict_on_a_class_at_the_floor_is_rarely_an_alarm() -> None:
+    # Simulation, through the verdict: seven classes of 60 images with recall 0.7, one of 23 images
+    # at the floor of 1/8. Zero hits have probability (7/8)^23 = 0.046; 600 sets, standard error
+    # 0.009. With 22 images the same 0.053 is over the level, and it must stay silent.
+    rng = np.random.default_rng(1)
+
+    def share_of_alarms(images: int) -> float:
+        alarms = 0
+        for _ in range(600):
+            matrix = np.zeros((8, 8), dtype=np.int64)
+            for c, (n, recall) in enumerate([(60, 0.7)] * 7 + [(images, 1 / 8)]):
+                right = rng.binomial(n, recall)
+                matrix[c] = rng.multinomial(n - right, (np.arange(8) != c) / 7)
+                matrix[c, c] = right
+            alarms += collapse_verdict(matrix).verdict != "healthy"
+        return alarms / 600
+
+    assert 0.015 < share_of_alarms(23) < 0.09
+    assert share_of_alarms(22) == 0
+
+
 def test_a_weak_but_real_classifier_is_not_called_collapsed() -> None:
     # Simulation: right in a quarter of the images beyond guessing, 200 sets of the demo's 150
     # images. 'collapsed' says there is no information; it must not be said of these.

@@ -131,6 +131,13 @@ def test_of_many_classes_the_worst_come_first_and_the_rest_are_counted() -> None
     assert "and 35 more classes, each at recall 0.66 or above" in text
 
 
+def test_fifty_classes_are_all_listed_in_the_order_of_the_model() -> None:
+    text = shown(from_confusion(np.diag(np.arange(60, 10, -1)), [f"k{i}" for i in range(50)]))
+    rows = [line.split()[0] for line in text.splitlines() if line.startswith("k")]
+    assert rows == [f"k{i}" for i in range(50)]
+    assert "more classes" not in text
+
+
 def test_classes_without_images_come_last_and_are_counted() -> None:
     size = 55
     matrix = np.diag([20] * 30 + [0] * 25)

@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 RUIFROK_STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11))
-"""Optical densities of haematoxylin and eosin in R, G, B. Ruifrok and Johnston 2001, table 1."""
+"""Optical densities of haematoxylin and eosin in R, G, B, length 1. Ruifrok and Johnston 2001."""
 
 SENSOR_NOISE = 0.35  # range of the noise, in standard deviations of the light
 MOST_ROUNDS = 12  # of imposing the moments of a look

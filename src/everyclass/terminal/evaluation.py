@@ -15,7 +15,7 @@ from rich.text import Text
 from everyclass.contracts import ClassEvaluation, Evaluation, Interval, Verdict
 from everyclass.terminal.bars import recall_bar
 
-MOST_ROWS = 49
+MOST_ROWS = 50
 """With more classes than this, only the worst are listed."""
 
 WORST_ROWS = 25
@@ -34,7 +34,7 @@ _VERDICT_STYLE: dict[Verdict, str] = {
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
     """The figures beside the majority baseline, every class, calibration, and the verdict.
 
-    Classes stand in the order of the model. Above 49 classes the 25 of lowest recall are listed,
+    Classes stand in the order of the model. Above 50 classes the 25 of lowest recall are listed,
     worst first, with a line that says how many are not.
 
     Example:
