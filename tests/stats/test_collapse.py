@@ -29,10 +29,17 @@ def decided(support: np.ndarray, recall: float, *, seed: int = 0) -> np.ndarray:
     return confusion_matrix(targets, predictions, n_classes=support.size)
 
 
+def test_a_healthy_verdict_names_the_class_that_is_recognised_least() -> None:
+    # Recalls 9/10, 1/10, 8/10.
+    found = collapse_verdict([[90, 10, 0], [80, 10, 10], [10, 10, 80]], classes=("A", "B", "C"))
+    assert found.verdict == "healthy"
+    assert "'B' least: 10 of 100 images" in found.sentence
+
+
 def test_a_good_classifier_is_healthy() -> None:
     found = collapse_verdict(decided(DEMO, 0.7), classes=NAMES)
     assert found.verdict == "healthy"
-    assert found.sentence == "Every class with images here is recognised."
+    assert found.sentence.startswith("Every class with images here is recognised, '")
     assert (found.starved, found.undecided) == ((), ())
 
 

@@ -117,7 +117,7 @@ def collapse_verdict(
         if undecided:
             reason += f" Too few images to judge {_unjudged(support, train, undecided, names)}."
     elif verdict == "healthy":
-        reason = _healthy_sentence(support, train, undecided, p_value, names)
+        reason = _healthy_sentence(confusion, train, undecided, p_value, names)
     return Collapse(
         verdict=verdict,
         sentence=reason,
@@ -273,19 +273,26 @@ def _starved_sentence(confusion: ArrayLike, starved: tuple[int, ...], names: Seq
 
 
 def _healthy_sentence(
-    support: NDArray[np.int64],
+    confusion: ArrayLike,
     train: NDArray[np.int64] | None,
     undecided: tuple[int, ...],
     p_value: float | None,
     names: Sequence[str],
 ) -> str:
+    support, recalls = figures.support(confusion), figures.recall(confusion)
     if np.count_nonzero(support) < 2:
         return "Only one class has images here: whether the predictions carry information is open."
     doubt = ""
     if p_value is None or p_value > INDEPENDENCE_LEVEL:
         doubt = f" {int(support.sum()):,} images are too few to tell the predictions from guessing."
     if not undecided:
-        return f"Every class with images here is recognised.{doubt}"
+        # "Recognised" may mean one image in a hundred; the lowest recall says how far it goes.
+        worst = int(np.nanargmin(recalls))
+        hits = int(np.asarray(confusion)[worst, worst])
+        return (
+            f"Every class with images here is recognised, '{names[worst]}' least: {hits:,} of "
+            f"{support[worst]:,} images.{doubt}"
+        )
     unjudged = _unjudged(support, train, undecided, names)
     return f"No alarm, but too few images to judge {unjudged}.{doubt}"
 

@@ -103,7 +103,7 @@ def choose_decision(
         natural_prior=tuple(correction.natural_prior.tolist()),
     )
     fit = fit_temperature(plain.natural_logits(logits), targets)
-    sentences = [fit.sentence]
+    sentences = [f"Temperature: {fit.sentence}."]
     tau = 0.0
     if tau_sweep:
         sweep = sweep_tau(
