@@ -5,17 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
+from everyclass.decide import Machine, choose_side, decide, learning_rate
 from everyclass.errors import InputError
 from everyclass.images.audit_values import Audit, ImageSizes, SplitFacts, Spread
-from everyclass.recipe import (
-    Decision,
-    Machine,
-    Recipe,
-    choose_side,
-    decide,
-    learning_rate,
-    read_wishes,
-)
+from everyclass.recipe import Decision, Recipe, read_wishes
 from everyclass.settings import NAMES, PRESETS, check_wishes
 
 CPU = Machine(device="cpu", threads=2, bf16=False)

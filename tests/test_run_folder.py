@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,18 +12,87 @@ from everyclass.errors import EveryclassError, InputError
 from everyclass.run_folder import RunFolder, write_atomically
 
 
-def started(path: Path) -> RunFolder:
-    run = RunFolder.create(path)
-    run.write_text(run.recipe, "image_size: 64\n")
+def prepared(path: Path, recipe: str = "new", *, overwrite: bool = False) -> RunFolder:
+    run = RunFolder.create(path, overwrite=overwrite)
+    run.write_text(run.audit, recipe)
+    run.write_text(run.store / "store.json", recipe)
+    run.write_text(run.recipe, recipe)
     return run
+
+
+def started(path: Path, recipe: str = "old") -> RunFolder:
+    run = prepared(path, recipe).publish()
+    run.write_text(run.evaluation, recipe)
+    return run
+
+
+def contents(path: Path) -> dict[str, str]:
+    files = (file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): file.read_text() for file in files}
+
+
+OLD = dict.fromkeys(("recipe.yaml", "audit.json", "evaluation.json", "cache/store.json"), "old")
+NEW = dict.fromkeys(("recipe.yaml", "audit.json", "cache/store.json"), "new")
 
 
 def test_a_run_is_never_overwritten_silently(tmp_path: Path) -> None:
     started(tmp_path / "run")
     with pytest.raises(InputError, match=r"holds a run already.*--resume"):
         RunFolder.create(tmp_path / "run")
-    replaced = RunFolder.create(tmp_path / "run", overwrite=True)
-    assert list(replaced.path.iterdir()) == []
+    assert contents(tmp_path / "run") == OLD
+
+
+def test_overwriting_replaces_the_run_when_the_new_one_is_prepared(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    started(path)
+    (path / "notes.txt").write_text("mine")
+    run = prepared(path, overwrite=True)
+    visible = {name: text for name, text in contents(path).items() if not name.startswith(".")}
+    assert visible == {**OLD, "notes.txt": "mine"}
+    assert run.publish().path == path
+    assert contents(path) == {**NEW, "notes.txt": "mine"}
+
+
+def test_abandoning_keeps_the_earlier_run_and_removes_a_new_folder(tmp_path: Path) -> None:
+    started(tmp_path / "run")
+    prepared(tmp_path / "run", overwrite=True).abandon()
+    assert contents(tmp_path / "run") == OLD
+    prepared(tmp_path / "other").abandon()
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_a_killed_preparation_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    killed = RunFolder.create(tmp_path / "run")
+    killed.write_text(killed.store / "store.json", "half")
+    assert contents(started(tmp_path / "run").path) == OLD
+
+
+@pytest.mark.parametrize("calls_before_the_kill", range(12))
+def test_killed_anywhere_while_publishing_ends_as_one_of_the_two_runs(
+    calls_before_the_kill: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    started(path)
+    run = prepared(path, overwrite=True)
+    left = calls_before_the_kill
+
+    def dying(real: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: object, **named: object) -> None:
+            nonlocal left
+            if left == 0:
+                raise KeyboardInterrupt
+            left -= 1
+            real(*arguments, **named)
+
+        return call
+
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        for owner, name in ((os, "replace"), (shutil, "rmtree"), (Path, "unlink"), (Path, "rmdir")):
+            patched.setattr(owner, name, dying(getattr(owner, name)))
+        run.publish()
+    RunFolder.open(path)
+    found = {name: text for name, text in contents(path).items() if not name.startswith(".")}
+    assert found == (OLD if calls_before_the_kill == 0 else NEW)
 
 
 def test_a_folder_of_something_else_is_never_deleted(tmp_path: Path) -> None:

@@ -24,16 +24,16 @@ import torch
 from main_road import SETS, everyclass, source_of
 from torch.nn import functional
 
+from everyclass.decide import learning_rate
 from everyclass.images.store import ImageStore
 from everyclass.models.backbones import build_backbone
 from everyclass.models.classifier import Classifier, Preprocessing
-from everyclass.recipe import learning_rate
 from everyclass.training.batches import training_batches
 from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import steps
+from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.correction import build_correction
 from everyclass.workflows.inference import make_fabric
-from everyclass.workflows.machine import usable_cores
 from everyclass.workflows.prepare import DataSource, split_table
 
 BATCH, STEPS = 32, 100

@@ -37,8 +37,8 @@ from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.training.batches import steps_per_epoch, training_batches
 from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import steps
+from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.inference import make_fabric
-from everyclass.workflows.machine import usable_cores
 
 BATCH = 32
 MEAN, STD = (0.67, 0.64, 0.60), (0.20, 0.20, 0.22)

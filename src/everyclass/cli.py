@@ -19,6 +19,24 @@ import typer
 from rich.console import Console
 
 from everyclass.errors import EveryclassError, InputError
+from everyclass.options import (
+    Data,
+    Fraction,
+    GroupColumn,
+    ImageColumn,
+    ImageRoot,
+    ImageSize,
+    Json,
+    LabelColumn,
+    MaxUnreadable,
+    Quiet,
+    Seed,
+    SplitColumn,
+    Strict,
+    one_of,
+    prior_of,
+    wishes_of,
+)
 
 if TYPE_CHECKING:
     from everyclass.workflows.demo import DemoData
@@ -34,32 +52,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DATA_HELP = (
-    "A folder of class folders (optionally under train/ val/ test/), or a CSV, TSV or Parquet "
-    "manifest with a column for the image and one for the label."
-)
-Data = Annotated[str, typer.Argument(help=DATA_HELP, metavar="DATA")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no tables.")]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with code 1 when a problem was found.")
-]
-ImageColumn = Annotated[str | None, typer.Option(help="Column of the image path or id.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column of the class.")]
-SplitColumn = Annotated[str | None, typer.Option(help="Column of train, val, test.")]
-GroupColumn = Annotated[
-    str | None, typer.Option(help="Column of patient, slide, ...: never on two sides.")
-]
-ImageRoot = Annotated[
-    str | None, typer.Option(help="Folder that a manifest's image paths are relative to.")
-]
-MaxUnreadable = Annotated[
-    float, typer.Option(help="Share of unreadable images at which the run stops.", min=0, max=1)
-]
-Seed = Annotated[int | None, typer.Option(help="Same seed, same split, batches and weights.")]
-Fraction = Annotated[float | None, typer.Option(help="Share of images for this split.")]
-ImageSize = Annotated[int | None, typer.Option(help="Side of the square training images, px.")]
 
 
 def _version(asked: bool) -> None:
@@ -99,20 +91,23 @@ def audit(
 ) -> None:
     """Look at every image once: statistics, counts, faults, duplicates, leakage."""
     from everyclass.terminal.audit import audit_view
-    from everyclass.workflows.audit import audit_folder
+    from everyclass.workflows.audit import audit_data
+    from everyclass.workflows.prepare import DEFAULT_FRACTION, DataSource
 
-    result = audit_folder(
-        data,
-        image_column=image_column,
-        label_column=label_column,
-        split_column=split_column,
-        group_column=group_column,
-        image_root=image_root,
+    result = audit_data(
+        DataSource(
+            source=data,
+            image_column=image_column,
+            label_column=label_column,
+            split_column=split_column,
+            group_column=group_column,
+            image_root=image_root,
+            max_unreadable=max_unreadable,
+        ),
         side=image_size,
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
+        val_fraction=DEFAULT_FRACTION if val_fraction is None else val_fraction,
+        test_fraction=DEFAULT_FRACTION if test_fraction is None else test_fraction,
         seed=seed or 0,
-        max_unreadable=max_unreadable,
         on_progress=_counter("auditing", quiet),
     )
     _write_json(json_file, result.audit.to_dict())
@@ -236,9 +231,11 @@ def train(
         "seed": seed,
     }
     given = {name: value for name, value in flags.items() if value is not None}
-    preset, wishes = _wishes(recipe, settings or [], given)
-    source = _source(
-        data,
+    from everyclass.workflows.prepare import DataSource
+
+    preset, wishes = wishes_of(recipe, settings or [], given)
+    source = DataSource(
+        source=data,
         image_column=image_column,
         label_column=label_column,
         split_column=split_column,
@@ -332,11 +329,12 @@ def evaluate(
     """Per-class recall, precision and F1 with intervals, calibration, and the verdict."""
     from everyclass.terminal.evaluation import evaluation_view
     from everyclass.workflows.evaluate import evaluate as evaluate_run
+    from everyclass.workflows.prepare import DataSource
 
     result = evaluate_run(
         run,
-        _source(
-            data,
+        DataSource(
+            source=data,
             image_column=image_column,
             label_column=label_column,
             split_column=split_column,
@@ -344,8 +342,8 @@ def evaluate(
             image_root=image_root,
             max_unreadable=max_unreadable,
         ),
-        split=_choice(split, ("auto", "train", "val", "test", "all"), "--split"),  # type: ignore[arg-type]
-        kind=_choice(decision, ("balanced", "natural"), "--decision"),  # type: ignore[arg-type]
+        split=one_of(split, ("auto", "train", "val", "test", "all"), "--split"),  # type: ignore[arg-type]
+        kind=one_of(decision, ("balanced", "natural"), "--decision"),  # type: ignore[arg-type]
         on_progress=_counter("evaluating", quiet),
     )
     _write_json(json_file, result.evaluation.to_dict())
@@ -386,7 +384,7 @@ def predict(
         run,
         images,
         out,
-        prior=None if prior is None else _prior(prior),
+        prior=None if prior is None else prior_of(prior),
         image_column=image_column,
         image_root=image_root,
         on_progress=_counter("predicting", quiet),
@@ -418,7 +416,7 @@ def demo(
     from everyclass.terminal.training import TrainingView
     from everyclass.workflows.demo import run_demo
 
-    chosen: DemoData = _choice(data, ("tissue", "digits", "fashion-mnist"), "--data")  # type: ignore[assignment]
+    chosen: DemoData = one_of(data, ("tissue", "digits", "fashion-mnist"), "--data")  # type: ignore[assignment]
     with TrainingView(_progress_console(), quiet=quiet) as view:
         result = run_demo(out, data=chosen, on_event=view.show, on_stage=view.say)
     _write_json(json_file, result.to_dict())
@@ -465,76 +463,6 @@ def _progress_console() -> Console:
     return Console(stderr=True)
 
 
-def _source(data: str, **columns: Any) -> DataSource:
-    from everyclass.workflows.prepare import DataSource
-
-    return DataSource(source=data, **columns)
-
-
-def _wishes(
-    recipe: str | None, settings: Sequence[str], flags: dict[str, Any]
-) -> tuple[str | None, dict[str, Any]]:
-    """Preset and wishes: the recipe file, then --set, then flags, later ones winning."""
-    from everyclass.recipe import read_wishes
-    from everyclass.settings import PRESETS, check_wishes
-
-    preset, wishes = None, dict[str, Any]()
-    if recipe in PRESETS:
-        preset = recipe
-    elif recipe is not None:
-        wishes = read_wishes(_text(recipe, "--recipe"), where=recipe)
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise InputError(
-                f"--set {setting} has no value.", remedy="Write --set NAME=VALUE, as momentum=0.8."
-            )
-        wishes.update(read_wishes(f"{name.strip()}: {text}", where=f"--set {setting}"))
-    for name, value in flags.items():
-        option = f"--{name.replace('_', '-')}"
-        wishes.update(check_wishes({name: value}, where=option))
-    return preset, wishes
-
-
-def _prior(text: str) -> dict[str, float]:
-    import yaml
-
-    if "=" in text:
-        pairs = [part.rpartition("=") for part in text.split(",")]
-        entries: Any = {name.strip(): value for name, _, value in pairs}
-    else:
-        try:
-            entries = yaml.safe_load(_text(text, "--prior"))
-        except yaml.YAMLError as error:
-            raise InputError(
-                f"This is not YAML or JSON: {' '.join(str(error).split())}.",
-                where=text,
-                remedy="Write one line a class: NAME: SHARE.",
-            ) from None
-    try:
-        return {str(name): float(share) for name, share in entries.items()}
-    except (AttributeError, TypeError, ValueError):
-        raise InputError(
-            f"--prior {text} does not give a number for each class.",
-            remedy="Write --prior 'A=0.7,B=0.3', or a YAML file of such pairs.",
-        ) from None
-
-
-def _text(path: str, option: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}).", where=option, remedy="Name a text file."
-        ) from None
-
-
-def _choice(value: str, choices: Sequence[str], option: str) -> str:
-    if value not in choices:
-        raise InputError(f"{option} cannot be {value!r}.", remedy=f"Use {' or '.join(choices)}.")
-    return value
-
-
 def _write_json(path: Path | None, value: Any) -> None:
     if path is None:
         return
@@ -568,7 +496,3 @@ def _audit_counter(quiet: bool) -> Any:
             count(event.done, event.total)
 
     return show
-
-
-if __name__ == "__main__":
-    main()

@@ -33,6 +33,13 @@ from everyclass.errors import EveryclassError, InputError
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back on if the newest is damaged on disk
 
 _STARTED = "recipe.yaml"
+_PREPARING, _PUBLISHING = ".preparing", ".publishing"
+_WRITTEN = (
+    *(_STARTED, "audit.json", "manifest.parquet", "environment.json", "metrics.jsonl"),
+    *("checkpoints", "cache", "model.safetensors", "model.json"),
+    *("evaluation.json", "predictions.csv"),
+)
+"""What a run writes, and so what --overwrite may remove."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -63,6 +70,31 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _entries(path: Path) -> list[Path]:
+    """What a folder holds besides a run being prepared; nothing when there is no folder."""
+    return [entry for entry in path.iterdir() if entry.name != _PREPARING] if path.exists() else []
+
+
+def _finish_publishing(path: Path) -> None:
+    """Move a whole prepared run into a folder that is no run (any more), its recipe last.
+
+    Two steps that a kill cannot confuse: first the old run's files go, then `.preparing` becomes
+    `.publishing` and its files come. Files that are not a run's are left alone.
+    """
+    preparing, publishing = path / _PREPARING, path / _PUBLISHING
+    if (preparing / _STARTED).exists() and not (path / _STARTED).exists():
+        for name in _WRITTEN:
+            old = path / name
+            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+        os.replace(preparing, publishing)
+    if publishing.exists():
+        waiting = [entry.name for entry in publishing.iterdir()]
+        for name in sorted(waiting, key=lambda name: name == _STARTED):
+            os.replace(publishing / name, path / name)
+        publishing.rmdir()
+        _sync_folder(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,31 +155,53 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
-        """A new run at `path`.
+        """A run to be prepared for `path`, in a hidden folder inside it, until `publish`.
+
+        An earlier run at `path` stays untouched till then: input that turns out bad after minutes
+        of auditing must not have cost it. Inside rather than beside it, because `path` may be a
+        mounted volume, which cannot be renamed. What a killed preparation left is removed.
 
         Raises:
             InputError: `path` holds a run already, or files that are none of ours.
         """
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file.", remedy="Choose another --out.")
-        if (path / _STARTED).exists():
-            if not overwrite:
-                raise InputError(
-                    f"{path} holds a run already.",
-                    remedy="Continue it with --resume, choose another --out, or add --overwrite.",
-                )
-            shutil.rmtree(path)
-        elif path.exists() and any(path.iterdir()):
+        _finish_publishing(path)
+        if (path / _STARTED).exists() and not overwrite:
+            raise InputError(
+                f"{path} holds a run already.",
+                remedy="Continue it with --resume, choose another --out, or add --overwrite.",
+            )
+        if not (path / _STARTED).exists() and _entries(path):
             raise InputError(
                 f"{path} is not empty and holds no run.", remedy="Choose another --out."
             )
+        preparing = path / _PREPARING
+        shutil.rmtree(preparing, ignore_errors=True)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            preparing.mkdir(parents=True)
         except OSError as error:
             raise InputError(
                 f"{path} cannot be created: {error.strerror}.", remedy="Choose another --out."
             ) from error
-        return cls(path)
+        return cls(preparing)
+
+    def publish(self) -> RunFolder:
+        """Put a prepared run, its recipe written, in the place of an earlier one.
+
+        Killed in the middle, the next `create` or `open` finishes it.
+        """
+        path = self.path.parent
+        assert (self.path / _STARTED).exists(), "a run without its recipe"
+        (path / _STARTED).unlink(missing_ok=True)  # from here on, the prepared run is the run
+        _finish_publishing(path)
+        return RunFolder(path)
+
+    def abandon(self) -> None:
+        """Remove a prepared run, and the folder made for it; an earlier run stays."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()  # only when it is empty
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -158,6 +212,7 @@ class RunFolder:
         """
         if not path.exists():
             raise InputError(f"There is no folder {path}.", remedy="Name the folder of a run.")
+        _finish_publishing(path)
         if not (path / _STARTED).exists():
             raise InputError(
                 f"{path} is not a run: it has no {_STARTED}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -351,13 +352,24 @@ def test_two_corrections_are_refused_with_the_arithmetic(
     assert str(caught.value) == message
 
 
-def test_one_correction_is_what_we_want() -> None:
-    check()
-    check(sampling="class-balanced")
-    check(sampling="square-root")
-    check(weights=INVERSE)
-    check(adjustment=1.0)
-    check(sampling="class-balanced", weights=torch.ones(3))  # equal weights correct nothing
+@pytest.mark.parametrize(
+    "single",
+    [
+        {},
+        {"sampling": "class-balanced"},
+        {"sampling": "square-root"},
+        {"weights": INVERSE},
+        {"adjustment": 1.0},
+        {"sampling": "class-balanced", "weights": torch.ones(3)},  # equal weights correct nothing
+    ],
+)
+def test_one_correction_passes_and_a_second_is_refused(single: dict[str, Any]) -> None:
+    check(**single)
+    second = {"weights": INVERSE} if "adjustment" in single else {"adjustment": 1.0}
+    corrects = {key for key in single if key != "weights" or single[key] is INVERSE}
+    if corrects:
+        with pytest.raises(InputError, match="correct the same imbalance twice"):
+            check(**{**single, **second})
 
 
 def test_equal_classes_cannot_be_corrected_twice() -> None:

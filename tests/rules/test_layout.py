@@ -19,6 +19,7 @@ BANDS = {
     "images": 2,
     "settings": 2,
     "recipe": 2,
+    "decide": 2,
     "run_folder": 2,
     "imbalance": 3,
     "models": 3,
@@ -26,6 +27,7 @@ BANDS = {
     "workflows": 5,
     "terminal": 6,
     "cli": 6,
+    "options": 6,
     "__init__": 6,
     "__main__": 6,
 }
@@ -33,7 +35,10 @@ STDLIB_ONLY = 0
 TORCH_FREE_BANDS = {0, 1, 2}
 TORCH_PACKAGES = {"torch", "torchvision", "timm", "lightning_fabric", "pytorch_lightning"}
 # The audit command must start without torch, and what it shows is torch-free too.
-TORCH_FREE_MODULES = {"cli", "__init__", "__main__", "workflows.audit", "terminal.audit"}
+TORCH_FREE_MODULES = {
+    *("cli", "options", "__init__", "__main__", "terminal.audit"),
+    *("workflows.audit", "workflows.prepare", "workflows.cores"),
+}
 
 
 def modules() -> list[Path]:

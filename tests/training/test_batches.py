@@ -86,4 +86,5 @@ def test_an_unreadable_batch_raises_in_its_turn() -> None:
 
 
 def test_seeds_of_streams_fit_torch() -> None:
-    torch.Generator().manual_seed(stream_seed(2**62, "augment", 10**9))
+    seed = stream_seed(2**62, "augment", 10**9)
+    assert torch.Generator().manual_seed(seed).initial_seed() == seed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,17 @@ def test_every_option_of_the_recipe_trains(
     assert (tmp_path / "run" / "model.json").exists()
 
 
+def test_bad_input_with_overwrite_keeps_the_earlier_run(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    again = TrainOptions(wishes=SMALL, overwrite=True)
+    with pytest.raises(InputError, match="does not exist"):
+        train(DataSource(source=str(tmp_path / "typo")), out, again, on_event=quiet)
+    for name in ("model.safetensors", "evaluation.json", "recipe.yaml"):
+        assert (out / name).read_bytes() == (trained / name).read_bytes()
+    assert not (out / ".preparing").exists()
+
+
 def test_correcting_twice_is_refused_with_the_arithmetic(
     image_folder: Path, tmp_path: Path
 ) -> None:
@@ -322,7 +334,7 @@ def test_resume_goes_on_after_an_exception(stopped: tuple[Path, Path]) -> None:
         resume(DataSource(source=str(folder)), out, TrainOptions(), on_event=quiet)
 
 
-def refuse_to_resume(stopped: tuple[Path, Path], words: str) -> None:
+def assert_resume_refuses(stopped: tuple[Path, Path], words: str) -> None:
     folder, out = stopped
     before = sorted(path.name for path in out.rglob("*"))
     with pytest.raises(InputError, match=words):
@@ -332,19 +344,19 @@ def refuse_to_resume(stopped: tuple[Path, Path], words: str) -> None:
 
 def test_resume_refuses_a_new_class(stopped: tuple[Path, Path]) -> None:
     write_image_folder(stopped[0], {"cedar": 5})
-    refuse_to_resume(stopped, "had 2 classes, now there are 3; new: cedar")
+    assert_resume_refuses(stopped, "had 2 classes, now there are 3; new: cedar")
 
 
 def test_resume_refuses_a_new_image(stopped: tuple[Path, Path]) -> None:
     source = stopped[0] / "ash" / "ash_000.png"
     (stopped[0] / "ash" / "extra.png").write_bytes(source.read_bytes())
-    refuse_to_resume(stopped, r"1 images are new \(ash/extra.png\)")
+    assert_resume_refuses(stopped, r"1 images are new \(ash/extra.png\)")
 
 
 def test_resume_refuses_a_changed_file(stopped: tuple[Path, Path]) -> None:
     source, target = (stopped[0] / "ash" / f"ash_00{k}.png" for k in (0, 1))
     target.write_bytes(source.read_bytes())
-    refuse_to_resume(stopped, "1 files have another content")
+    assert_resume_refuses(stopped, "1 files have another content")
 
 
 def test_resume_accepts_a_touched_file(stopped: tuple[Path, Path]) -> None:

@@ -172,6 +172,14 @@ class AuditState:
         before = self._kinds.get(kind)
         self._kinds[kind] = counts if before is None else before.with_more(counts)
 
+    def contents(self, n: int) -> npt.NDArray[np.uint8]:
+        """(n, 16) uint8: BLAKE2b of each row's file; zeros for rows that could not be read."""
+        digests = np.zeros((n, _DIGEST_BYTES), dtype=np.uint8)
+        digests[np.asarray(self._rows, dtype=np.int64)] = np.frombuffer(
+            self._digests, dtype=np.uint8
+        ).reshape(-1, _DIGEST_BYTES)
+        return digests
+
     def finish(self, table: ImageTable, *, side: int) -> Audit:
         """The audit of a table, every row of which this state has seen once.
 
@@ -225,6 +233,21 @@ def audit_images(
     Raises:
         InputError: more images are missing or unreadable than `max_unreadable` allows.
     """
+    state = examine_images(table, side=side, threads=threads, store=store, on_progress=on_progress)
+    audit = state.finish(table, side=side)
+    refuse_unreadable(audit, max_unreadable)
+    return audit
+
+
+def examine_images(
+    table: ImageTable,
+    *,
+    side: int,
+    threads: int,
+    store: ImageStore | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> AuditState:
+    """The pass alone, for whoever needs the contents' digests too; arguments as `audit_images`."""
     assert store is None or (len(store), store.side) == (len(table), side), "another table's store"
     state, done = AuditState(), 0
     for part in _in_threads(_tasks(table, side, store), threads=threads):
@@ -232,9 +255,7 @@ def audit_images(
         done += part.n
         if on_progress is not None:
             on_progress(done, len(table))
-    audit = state.finish(table, side=side)
-    _check_share(audit, max_unreadable)
-    return audit
+    return state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +297,8 @@ def _in_threads(tasks: Iterator[Callable[[], _Part]], *, threads: int) -> Iterat
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _check_share(audit: Audit, max_unreadable: float) -> None:
+def refuse_unreadable(audit: Audit, max_unreadable: float) -> None:
+    """Raise InputError when more than this share of images is missing or unreadable."""
     gone = [found for found in audit.set_aside if found.reason.startswith(NO_SUCH_FILE)]
     bad = [*gone, *audit.unreadable]
     total = audit.n + len(bad)

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from everyclass.contracts import Evaluation
 from everyclass.errors import InputError
 from everyclass.images.synthetic import write_demo_images
+from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.demo_data import write_digits, write_fashion_mnist
 from everyclass.workflows.events import Event
-from everyclass.workflows.machine import usable_cores
 from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, train
 

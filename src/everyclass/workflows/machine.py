@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from everyclass.decide import Machine
 from everyclass.errors import InputError
-from everyclass.recipe import Machine
 from everyclass.settings import Device
+from everyclass.workflows.cores import usable_cores
 
 PACKAGES = ("everyclass", "torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow")
 
@@ -39,13 +39,6 @@ def find_machine(device: Device | None) -> Machine:
         threads=usable_cores(),
         bf16=chosen == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False),
     )
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use (a container often allows fewer than exist)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def describe_environment(threads: int) -> dict[str, Any]:

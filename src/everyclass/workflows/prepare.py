@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from everyclass.decide import Machine, choose_side, decide
 from everyclass.errors import InputError
-from everyclass.images.audit import audit_images
+from everyclass.images.audit import examine_images, refuse_unreadable
 from everyclass.images.audit_values import Audit
 from everyclass.images.probe import short_sides
 from everyclass.images.readers import read_table
 from everyclass.images.split import assign_splits
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
-from everyclass.recipe import Machine, Recipe, choose_side, decide
+from everyclass.recipe import Recipe
 from everyclass.settings import PRESETS, Settings, check_wishes
 from everyclass.workflows.events import Audited, AuditProgress, DataRead, Event
 
@@ -68,11 +70,13 @@ class Prepared:
     Args:
         table: the usable rows, with splits.
         store: of the same rows.
+        contents: (N, 16) uint8, the digest of each file's content.
         sentences: what the split could not satisfy.
     """
 
     table: ImageTable
     store: ImageStore
+    contents: npt.NDArray[np.uint8]
     audit: Audit
     recipe: Recipe
     sentences: tuple[str, ...]
@@ -112,18 +116,25 @@ def prepare(
     )
     threads = wanted.get("threads", machine.threads)
     store = ImageStore(table, side=side.value, threads=threads, folder=store_folder)
-    audit = audit_images(
+    state = examine_images(
         table,
         side=side.value,
         threads=threads,
-        max_unreadable=data.max_unreadable,
         store=store,
         on_progress=lambda done, total: on_event(AuditProgress(done=done, total=total)),
     )
+    audit = state.finish(table, side=side.value)
+    refuse_unreadable(audit, data.max_unreadable)
     on_event(Audited(audit=audit))
-    usable, store = usable_rows(table, store, audit)
-    recipe = decide(audit, side=side, machine=machine, wishes=wishes, preset=preset)
-    return Prepared(table=usable, store=store, audit=audit, recipe=recipe, sentences=sentences)
+    rows = audit.usable_rows(table)
+    return Prepared(
+        table=audit.drop_unreadable(table),
+        store=store.take(rows),
+        contents=state.contents(len(table))[rows],
+        audit=audit,
+        recipe=decide(audit, side=side, machine=machine, wishes=wishes, preset=preset),
+        sentences=sentences,
+    )
 
 
 SIDE_WHEN_UNKNOWN = 64  # no header of the sample could be read; the audit will say why
@@ -155,17 +166,4 @@ def reopen(
     store = ImageStore(
         table, side=settings.image_size, threads=settings.threads, folder=store_folder
     )
-    return usable_rows(table, store, audit)
-
-
-def usable_rows(
-    table: ImageTable, store: ImageStore, audit: Audit
-) -> tuple[ImageTable, ImageStore]:
-    """The table and its store without the images that the audit could not read."""
-    unreadable = {found.image: found.reason for found in audit.unreadable}
-    bad = [row for row, image in enumerate(table.images) if image in unreadable]
-    if not bad:
-        return table, store
-    kept = np.setdiff1d(np.arange(len(table)), bad)
-    reasons = [unreadable[table.image(row)] for row in bad]
-    return table.without(bad, reasons), store.take(kept)
+    return audit.drop_unreadable(table), store.take(audit.usable_rows(table))

@@ -5,7 +5,6 @@ Comes in: a data source, wishes, a folder. Goes out: a run folder, and events wh
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from everyclass.decide import Machine
 from everyclass.errors import InputError
 from everyclass.images.audit_values import Audit
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.models.backbones import Backbone, build_backbone, refuse_unknown
 from everyclass.models.classifier import Classifier, Preprocessing
-from everyclass.recipe import Machine, Recipe
+from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.settings import Settings
 from everyclass.workflows.correction import Correction, build_correction
@@ -110,9 +110,10 @@ def train(
         recipe = _with_backbone_statistics(recipe, backbone)
         _write_beginning(run, prepared, recipe)
     except BaseException:
-        # A folder without a recipe is no run; leave nothing that would be in the way next time.
-        shutil.rmtree(run.path, ignore_errors=True)
+        # Bad input, Ctrl-C, anything: what was prepared goes, an earlier run stays.
+        run.abandon()
         raise
+    run = run.publish()
     on_event(Decided(recipe=recipe, path=run.recipe))
     job = _job(run, prepared.table, prepared.store, recipe.settings, correction, backbone, options)
     return _fit_and_finish(job, backbone, checkpoint=None, on_event=on_event)
@@ -186,7 +187,7 @@ def _fit_and_finish(
 def _write_beginning(run: RunFolder, prepared: Prepared, recipe: Recipe) -> None:
     """Everything a resume needs; the recipe last, because it is what makes a folder a run."""
     run.write_json(run.audit, prepared.audit.to_dict())
-    write_manifest(run.manifest, prepared.table)
+    write_manifest(run.manifest, prepared.table, prepared.contents)
     run.write_json(run.environment, describe_environment(recipe.settings.threads))
     run.write_text(run.recipe, recipe.to_yaml())
 

@@ -9,12 +9,20 @@ import sys
 import pytest
 
 from everyclass.errors import InputError
-from everyclass.workflows.audit import audit_folder
+from everyclass.workflows.audit import audit_data
+from everyclass.workflows.prepare import DataSource
+
+
+def source_of(folder):
+    return DataSource(source=str(folder))
 
 
 def test_a_folder_is_split_and_audited(image_folder):
     seen = []
-    result = audit_folder(image_folder, on_progress=lambda done, total: seen.append((done, total)))
+    result = audit_data(
+        source_of(image_folder),
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
     audit = result.audit
     assert audit.class_counts == (90, 40, 18)
     assert [part.split for part in audit.splits] == ["train", "val", "test"]
@@ -29,8 +37,8 @@ def test_what_is_unreadable_leaves_the_table(image_folder, tmp_path):
     for name in ("ash_000.png", "ash_001.png"):
         (folder / "ash" / name).write_bytes(b"")
     with pytest.raises(InputError, match=r"2 of 148 images \(1\.4%\) cannot be read"):
-        audit_folder(folder)
-    result = audit_folder(folder, max_unreadable=0.05, side=16, threads=1)
+        audit_data(source_of(folder))
+    result = audit_data(DataSource(source=str(folder), max_unreadable=0.05), side=16, threads=1)
     assert len(result.table) == 146
     assert [found.reason for found in result.table.set_aside] == [
         "not an image: an empty file (0 bytes)"
@@ -38,16 +46,17 @@ def test_what_is_unreadable_leaves_the_table(image_folder, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_audit(image_folder):
-    same = [audit_folder(image_folder, side=16, seed=1, threads=n).audit for n in (1, 3)]
+    same = [audit_data(source_of(image_folder), side=16, seed=1, threads=n).audit for n in (1, 3)]
     assert same[0] == same[1]
-    assert audit_folder(image_folder, side=16, seed=2).audit.splits != same[0].splits
+    assert audit_data(source_of(image_folder), side=16, seed=2).audit.splits != same[0].splits
 
 
 def test_no_torch_is_imported(image_folder):
     code = (
-        "import sys; from everyclass.workflows.audit import audit_folder;"
+        "import sys; from everyclass.workflows.audit import audit_data;"
+        "from everyclass.workflows.prepare import DataSource;"
         "from everyclass.terminal.audit import audit_view;"
-        f"audit_view(audit_folder({str(image_folder)!r}).audit);"
+        f"audit_view(audit_data(DataSource(source={str(image_folder)!r})).audit);"
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

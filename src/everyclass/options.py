@@ -1,0 +1,107 @@
+"""What people type: the options that several commands share, and how texts become values.
+
+Comes in: strings. Goes out: wishes, priors, choices, or one message that names the option. Runs
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from everyclass.errors import InputError
+
+DATA_HELP = (
+    "A folder of class folders (optionally under train/ val/ test/), or a CSV, TSV or Parquet "
+    "manifest with a column for the image and one for the label."
+)
+Data = Annotated[str, typer.Argument(help=DATA_HELP, metavar="DATA")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no tables.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with code 1 when a problem was found.")
+]
+ImageColumn = Annotated[str | None, typer.Option(help="Column of the image path or id.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of the class.")]
+SplitColumn = Annotated[str | None, typer.Option(help="Column of train, val, test.")]
+GroupColumn = Annotated[
+    str | None, typer.Option(help="Column of patient, slide, ...: never on two sides.")
+]
+ImageRoot = Annotated[
+    str | None, typer.Option(help="Folder that a manifest's image paths are relative to.")
+]
+MaxUnreadable = Annotated[
+    float, typer.Option(help="Share of unreadable images at which the run stops.", min=0, max=1)
+]
+Seed = Annotated[int | None, typer.Option(help="Same seed, same split, batches and weights.")]
+Fraction = Annotated[float | None, typer.Option(help="Share of images for this split.")]
+ImageSize = Annotated[int | None, typer.Option(help="Side of the square training images, px.")]
+
+
+def wishes_of(
+    recipe: str | None, settings: Sequence[str], flags: dict[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    """Preset and wishes: the recipe file, then --set, then flags, later ones winning."""
+    from everyclass.recipe import read_wishes
+    from everyclass.settings import PRESETS, check_wishes
+
+    preset, wishes = None, dict[str, Any]()
+    if recipe in PRESETS:
+        preset = recipe
+    elif recipe is not None:
+        wishes = read_wishes(_text(recipe, "--recipe"), where=recipe)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(
+                f"--set {setting} has no value.", remedy="Write --set NAME=VALUE, as momentum=0.8."
+            )
+        wishes.update(read_wishes(f"{name.strip()}: {text}", where=f"--set {setting}"))
+    for name, value in flags.items():
+        option = f"--{name.replace('_', '-')}"
+        wishes.update(check_wishes({name: value}, where=option))
+    return preset, wishes
+
+
+def prior_of(text: str) -> dict[str, float]:
+    """Class frequencies from `A=0.7,B=0.3` or from a YAML or JSON file of such pairs."""
+    import yaml
+
+    if "=" in text:
+        pairs = [part.rpartition("=") for part in text.split(",")]
+        entries: Any = {name.strip(): value for name, _, value in pairs}
+    else:
+        try:
+            entries = yaml.safe_load(_text(text, "--prior"))
+        except yaml.YAMLError as error:
+            raise InputError(
+                f"This is not YAML or JSON: {' '.join(str(error).split())}.",
+                where=text,
+                remedy="Write one line a class: NAME: SHARE.",
+            ) from None
+    try:
+        return {str(name): float(share) for name, share in entries.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(
+            f"--prior {text} does not give a number for each class.",
+            remedy="Write --prior 'A=0.7,B=0.3', or a YAML file of such pairs.",
+        ) from None
+
+
+def _text(path: str, option: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}).", where=option, remedy="Name a text file."
+        ) from None
+
+
+def one_of(value: str, choices: Sequence[str], option: str) -> str:
+    """The value, if it is one of the choices."""
+    if value not in choices:
+        raise InputError(f"{option} cannot be {value!r}.", remedy=f"Use {' or '.join(choices)}.")
+    return value
