@@ -1,0 +1,103 @@
+"""What checks and trials start from: a model, its optimizers, its loss, and some batches.
+
+Filled by `capture` for somebody's script and by hand for `everyclass.check`. Knows neither where
+it came from nor what will be asked of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+LossName = Literal[
+    "cross_entropy",
+    "nll_loss",
+    "binary_cross_entropy_with_logits",
+    "binary_cross_entropy",
+    "mse_loss",
+    "multi_margin_loss",
+    "by_hand",
+]
+"""`by_hand`: a loss that is none of torch's; only the outputs and targets are known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """Which loss a training uses, and with which arguments.
+
+    Args:
+        name: the function of `torch.nn.functional`, or `by_hand`.
+        weight: (C,) class weights, None without.
+        pos_weight: of the binary loss, None without.
+        label_smoothing: in [0, 1].
+        ignore_index: targets that do not count.
+        reduction: mean, sum or none.
+        soft_targets: targets are (B, C) probabilities or one-hot rows.
+    """
+
+    name: LossName
+    weight: Tensor | None = None
+    pos_weight: Tensor | None = None
+    label_smoothing: float = 0.0
+    ignore_index: int = -100
+    reduction: str = "mean"
+    soft_targets: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapturedBatch:
+    """One batch as the model and the loss got it; tensors detached, on the CPU or their device.
+
+    Args:
+        args, keywords: what `model(*args, **keywords)` was called with; tensors inside may be
+            nested in tuples, lists and dicts.
+        targets: as the loss got them.
+        outputs: what the loss got as its first argument, None when not kept.
+        loss: the loss's value, None when not known.
+        step: optimizer steps done when it came.
+        training: a training batch; else one of an evaluation.
+    """
+
+    args: tuple[Any, ...]
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    targets: Tensor | None = None
+    outputs: Tensor | None = None
+    loss: float | None = None
+    step: int = 0
+    training: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A training as far as it is known. What is not known is None or empty, never guessed.
+
+    Args:
+        model: the root module whose output reaches the loss.
+        optimizers: every optimizer that holds one of its parameters, or was meant to.
+        loss_function: (what the model returned, targets) -> the scalar that is differentiated.
+        loss: its kind and arguments, when recognised.
+        n_classes: outputs, None when not known.
+        batches: training batches, in the order they came.
+        evaluation: evaluation batches.
+        label_counts: (steps, C) labels of each of the first training steps, in order, for the
+            composition of the stream; None when not kept.
+        rates: (step, learning rate of the first group), where it changed.
+        initial_state: the model's state dict before the first step, on the CPU.
+        call_sites: what was built where: name ("model", "loss", "optimizer", ...) -> "file:line".
+    """
+
+    model: nn.Module
+    optimizers: tuple[Optimizer, ...] = ()
+    loss_function: Callable[[Any, Tensor], Tensor] | None = None
+    loss: LossSpec | None = None
+    n_classes: int | None = None
+    batches: tuple[CapturedBatch, ...] = ()
+    evaluation: tuple[CapturedBatch, ...] = ()
+    label_counts: tuple[tuple[int, ...], ...] | None = None
+    rates: tuple[tuple[int, float], ...] = ()
+    initial_state: Mapping[str, Tensor] | None = None
+    call_sites: Mapping[str, str] = field(default_factory=dict)
