@@ -8,17 +8,18 @@ costs no validity. After its opening phase a healthy run ...
 - **collapsed**: ... gives another class to at least 10 % of the images that do not belong to the
   most frequent prediction of their batch.
 - **not-learning**: ... has a loss at least 1 % below that of the class frequencies, or hits
-  kappa >= 0.05 above shuffled labels (the score is the larger of gain and kappa / 5, cut at 5 %).
-- **diverged**: ... has a loss above twice that of even guessing in at most half of the rounds.
+  kappa >= 0.2 above shuffled labels (the score is the larger of gain and kappa / 20, cut at 5 %).
+- **diverged**: ... has, in at least half of the rounds, a loss below twice that of even guessing or
+  kappa >= 0.2 (a class that is given up costs much, and is `starved`).
 - **starved**: ... recognises at least 10 % of the images of each class. Armed when the loss is a
-  fifth below that of the class frequencies or progress has ended, for classes with 30 images
-  since, and not while the log-probability of a class's own images rises.
+  fifth below that of the class frequencies, kappa is 0.5 or progress has ended, for classes with
+  30 images since, and not while the log-probability of a class's own images rises.
 
 The opening phase lasts until 16 rounds and 30 images a class (or one epoch, when its length is
 known) have passed, and after that as long as progress cannot be excluded (`History.stuck`) or the
 learning rate rises. It ends when predictions have been shown to be informative *and* the loss to
-be below that of the class frequencies; the tests are then armed whenever the run shows no
-progress. Nothing excuses a run for longer than 2,000 rounds.
+be 1 % below that of the class frequencies, or kappa to be 0.2; the tests are then armed whenever
+the run shows no progress. Nothing excuses a run for longer than 2,000 rounds.
 
 Every bet is a mean of a bounded score (`stats.sequential.at_least`), every wealth a `Detector`
 that may begin to pay at any round. Whether a run left a state is decided by the mirrored bets.
@@ -49,7 +50,7 @@ SHARE_OF_LEVEL: dict[AlarmId, float] = {
 LEAST_ESCAPES = 0.1
 LEAST_GAIN = 0.01
 GAIN_RANGE = 0.05
-LEAST_KAPPA = 0.05
+LEAST_KAPPA = 0.2
 KAPPA_ROUNDS = 16
 MOST_BAD_ROUNDS = 0.5
 BAD_LOSS = 2.0
@@ -57,7 +58,7 @@ LEAST_RECALL = 0.1
 FULL_BET_IMAGES = 2
 """Images of a class in a round from which its recall is bet on in full."""
 
-SETTLED_GAIN = 0.2
+SETTLED_GAIN, SETTLED_KAPPA = 0.2, 0.5
 GAIN_ROUNDS = 16
 EXCUSED_ROUNDS = 2000
 LEAST_OTHERS = 16
@@ -157,6 +158,7 @@ class Alarms:
     starved_raised: NDArray[np.bool_] = field(init=False)
     informative: Shown = field(init=False)
     gaining: Shown = field(init=False)
+    knowing: Shown = field(init=False)
     seen_since: NDArray[np.float64] = field(init=False)
     hits_since: NDArray[np.float64] = field(init=False)
     _class_learning: NDArray[np.bool_] = field(init=False)
@@ -172,7 +174,8 @@ class Alarms:
         self.starved_back = Detector((self.n_classes,))
         self.starved_raised = np.zeros(self.n_classes, dtype=bool)
         self.informative = Shown(0.0, -0.25, 0.25)
-        self.gaining = Shown(0.0, -GAIN_RANGE, GAIN_RANGE)
+        self.gaining = Shown(LEAST_GAIN, -GAIN_RANGE, GAIN_RANGE)
+        self.knowing = Shown(LEAST_KAPPA, LEAST_KAPPA - 0.25, LEAST_KAPPA + 0.25)
         self.seen_since = np.zeros(self.n_classes)
         self.hits_since = np.zeros(self.n_classes)
         self._class_learning = np.zeros(self.n_classes, dtype=bool)
@@ -190,7 +193,15 @@ class Alarms:
     @property
     def opening(self) -> bool:
         """Whether it has not yet been shown that the run learns what tells the classes apart."""
-        return self.informative.step is None or self.gaining.step is None
+        return self.learned_step is None
+
+    @property
+    def learned_step(self) -> int | None:
+        """The step at which that was shown."""
+        known = [step for step in (self.knowing.step,) if step is not None]
+        if self.informative.step is not None and self.gaining.step is not None:
+            known.append(max(self.informative.step, self.gaining.step))
+        return min(known, default=None)
 
     def look(self, history: History) -> None:
         """Renew what is known about progress; before the rounds that it arms."""
@@ -218,13 +229,15 @@ class Alarms:
         score = max(_cut(one.gain), _cut(self.kappa * LEAST_GAIN / LEAST_KAPPA))
         if self.not_learning.update(score, armed=armed):
             raised.append("not-learning")
-        bad = one.log_loss > BAD_LOSS * max(one.anchor, one.images * math.log(self.n_classes))
+        guessing = max(one.anchor, one.images * math.log(self.n_classes))
+        bad = one.log_loss > BAD_LOSS * guessing and self.kappa < LEAST_KAPPA
         if self.diverged.update(0.0 if bad else 1.0, armed=armed):
             raised.append("diverged")
         if not math.isnan(one.gain):
             self.gain += (max(one.gain, -1.0) - self.gain) / min(self.rounds, GAIN_ROUNDS)
         self.informative.update(_clip(one.kappa, 0.25), one.last_step)
         self.gaining.update(one.gain, one.last_step)
+        self.knowing.update(one.kappa, one.last_step)
         if self._update_starved(one):
             raised.append("starved")
         return raised
@@ -238,7 +251,7 @@ class Alarms:
 
     def _update_starved(self, one: Round) -> bool:
         """Whether a further class is alarmed on."""
-        settled = self.gain >= SETTLED_GAIN or not self.learning
+        settled = self.gain >= SETTLED_GAIN or self.kappa >= SETTLED_KAPPA or not self.learning
         if self.opening or not settled:
             return False
         self.seen_since += one.labelled

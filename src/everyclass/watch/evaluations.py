@@ -18,6 +18,7 @@ from torch import Tensor
 from everyclass.contracts import Severity, Verdict
 from everyclass.stats.collapse import collapse_verdict
 from everyclass.stats.confusion import predicted_counts, recall
+from everyclass.watch.ranks import RankSums
 from everyclass.watch.summary import LastEvaluation
 
 LEAST_TRAIN_KAPPA = 0.2
@@ -65,6 +66,14 @@ class Evaluations:
             cells = targets.clamp(0, self.n_classes - 1) * self.n_classes + logits.argmax(dim=1)
             self._counts.index_add_(0, cells, counted.long())
         self.open_passes += 1
+
+    def sum_over(self, ranks: RankSums) -> None:
+        """Make the open evaluation that of all ranks; one that saw no image takes part."""
+        size = self.n_classes * self.n_classes
+        counts = torch.zeros(size, dtype=torch.int64) if self._counts is None else self._counts
+        total = ranks.sum_counts(counts)
+        self._counts = total if bool(total.any()) else None
+        self.open_passes = 0 if self._counts is None else max(1, self.open_passes)
 
     def close(
         self,

@@ -2,8 +2,7 @@
 
 Comes in: a model and its optimizer. Goes out: figures a group of layers. Works from the gradients
 that the script computes anyway, in hooks of the optimizer: no hook on a module, no extra pass, no
-copy of all parameters. Sampled at steps 0, 1, 2, 4, 8, ... and then every 64th, so that the cost
-over a run is that of one step in 64.
+copy of all parameters. Sampled at every 64th step, and once early.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from torch.optim import Optimizer
 from everyclass.watch.summary import LayerFigures
 
 SAMPLE_EVERY = 64
+EARLY_SAMPLE = 8
 SAMPLED_ELEMENTS = 4096
 """Of each tensor, for the ratio of update and weight: a bounded copy."""
 
@@ -105,8 +105,7 @@ class LayerWatch:
         return None
 
     def _due(self) -> bool:
-        step = self._steps
-        return step % SAMPLE_EVERY == 0 or (step < SAMPLE_EVERY and step & (step - 1) == 0)
+        return self._steps % SAMPLE_EVERY == 0 or self._steps == EARLY_SAMPLE
 
     @torch.no_grad()
     def _before_step(self, _: Optimizer, args: object, keywords: object) -> None:
@@ -122,11 +121,9 @@ class LayerWatch:
                 continue
             norms = torch.stack(torch._foreach_norm(gradients))
             group.gradient_norm = norms.float().norm()
-            for name, parameter in group.parameters:
-                if parameter.grad is not None and parameter.dim() >= 2:
-                    silent = (parameter.grad.detach().flatten(1) == 0).all(dim=1)
-                    known = group.dead.get(name)
-                    group.dead[name] = silent if known is None else known & silent
+            for name, silent in _silent_units(group.parameters):
+                known = group.dead.get(name)
+                group.dead[name] = silent if known is None else known & silent
             group.before = [_sample(p).clone() for _, p in group.parameters]
 
     @torch.no_grad()
@@ -156,6 +153,23 @@ def _groups(model: nn.Module) -> Iterator[_Group]:
             break
     for key, parameters in found.items():
         yield _Group(key, parameters)
+
+
+def _silent_units(
+    parameters: list[tuple[str, nn.Parameter]],
+) -> Iterator[tuple[str, Tensor]]:
+    """For each weight matrix or kernel: (units,) whether no gradient reaches the unit.
+
+    By its bias where it has one: weights get no gradient either when all that comes in is zero.
+    """
+    gradients = {name: p.grad.detach() for name, p in parameters if p.grad is not None}
+    for name, gradient in gradients.items():
+        if gradient.dim() >= 2 and not gradient.is_sparse:
+            bias = gradients.get(name.removesuffix("weight") + "bias")
+            if bias is not None and bias.shape == gradient.shape[:1]:
+                yield name, bias == 0
+            else:
+                yield name, (gradient.flatten(1) == 0).all(dim=1)
 
 
 def _sample(parameter: nn.Parameter) -> Tensor:

@@ -24,6 +24,7 @@ from everyclass.watch.evaluations import Evaluations
 from everyclass.watch.layers import LayerWatch
 from everyclass.watch.measures import Rows, ScoreKind, measure, packed_confusion
 from everyclass.watch.phases import Phases
+from everyclass.watch.ranks import RankSums
 from everyclass.watch.rounds import Floats, History, Pool, Round
 from everyclass.watch.summary import Figures, Summary, recent_figures
 from everyclass.watch.words import (
@@ -44,8 +45,6 @@ CONFUSION_BLOCKS = 32
 
 MOST_KEPT = 2_000_000
 """Scores kept between two readings, so that 1,000 classes do not fill the memory."""
-
-ReduceBlock = Callable[[Tensor], Tensor]
 
 
 @dataclass(slots=True)
@@ -83,7 +82,9 @@ class Monitor:
         model, optimizer: to watch the parameters too (`layers`); both or neither.
         false_alarm_probability: of the whole run, relative to the nulls stated in `alarms`.
         on_finding: called once for each alarm, at once; may raise to stop the training.
-        reduce_block: sums a block over the ranks of a distributed training (`ranks`).
+        ranks: sums over the ranks of a distributed training. Every rank then has a monitor, and
+            all of them know the same: what `ranks` summed, in whole blocks of up to 32 passes.
+            One rank alone may ask at any time; `catch_up` and `end_evaluation` are collectives.
     Raises:
         InputError: a probability outside (0, 1), one class, or a model without its optimizer.
 
@@ -104,7 +105,7 @@ class Monitor:
         optimizer: Optimizer | None = None,
         false_alarm_probability: float = 0.01,
         on_finding: Callable[[Finding], None] | None = None,
-        reduce_block: ReduceBlock | None = None,
+        ranks: RankSums | None = None,
     ) -> None:
         if not 0 < false_alarm_probability < 1:
             raise InputError(
@@ -121,7 +122,8 @@ class Monitor:
         self._steps_per_epoch = steps_per_epoch
         self._level = false_alarm_probability
         self._on_finding = on_finding
-        self._reduce = reduce_block
+        self._ranks = ranks
+        self._largest_block: int | None = None
         self._step = 0
         self._ignored = 0
         self._rates: list[tuple[int, float]] = []
@@ -182,7 +184,9 @@ class Monitor:
         waiting.losses.append(None if loss is None else loss.detach().clone())
         waiting.steps.append(self._step)
         waiting.kept += logits.numel()
-        if len(waiting.scores) >= self._block or waiting.kept >= MOST_KEPT:
+        if len(waiting.scores) >= min(self._block, self._agreed_block(logits.numel())) or (
+            waiting.kept >= MOST_KEPT and self._ranks is None
+        ):
             self._flush(wait=False)
             self._block = min(2 * self._block, LARGEST_BLOCK)
 
@@ -216,9 +220,25 @@ class Monitor:
         self._evaluations.add(logits, targets)
 
     def end_evaluation(self) -> None:
-        """The evaluation is complete; the next training pass says so too."""
+        """The evaluation is complete; the next training pass says so too.
+
+        With `ranks` a collective, and the only thing that adds up an evaluation whose images were
+        divided among ranks.
+        """
+        if self._ranks is not None and self._largest_block is not None:
+            assert self._n_classes is not None
+            if self._evaluations is None:
+                self._evaluations = Evaluations(n_classes=self._n_classes)
+            self._evaluations.sum_over(self._ranks)
         if self._evaluations is not None:
             self._close_evaluation()
+
+    def catch_up(self) -> None:
+        """Read the passes that still wait, for the last answer of a distributed training.
+
+        With `ranks` a collective, at the same step on every rank; without, every question does it.
+        """
+        self._flush(wait=True)
 
     # -- answering -----------------------------------------------------------------------------
 
@@ -234,7 +254,7 @@ class Monitor:
 
     def findings(self) -> tuple[Finding, ...]:
         """Everything that was found so far, in the order it was told; what is over too."""
-        self._flush(wait=True)
+        self._flush_alone(wait=True)
         return tuple(self._findings)
 
     def summary(self, *, ended: bool = False) -> Summary:
@@ -244,8 +264,8 @@ class Monitor:
             ended: the training is over. A run that is still in its opening phase is then judged
                 by where it stands, with a warning instead of an alarm: no test had the time.
         """
-        self._flush(wait=True)
-        if self._evaluations is not None and self._evaluations.open_passes:
+        self._flush_alone(wait=True)
+        if self._evaluations is not None and self._evaluations.open_passes and not self._ranks:
             self._close_evaluation()
         if self._alarms is None or self._phases is None or self._history is None:
             return Summary.nothing(step=self._step)
@@ -267,7 +287,7 @@ class Monitor:
             sentence=sentence,
             step=self._step,
             learning=self._history.learning(),
-            informative_since=self._alarms.informative.step,
+            informative_since=self._alarms.learned_step,
             single_class_phases=told_phases(self._phases, names),
             figures=figures,
             findings=(*self._findings, *late),
@@ -278,7 +298,7 @@ class Monitor:
 
     def scalars(self) -> dict[str, float]:
         """Figures of the last rounds by name, for a logger; empty before the first round."""
-        self._flush(wait=False)
+        self._flush_alone(wait=False)
         figures = self._figures()
         if figures is None:
             return {}
@@ -309,6 +329,8 @@ class Monitor:
                 "outputs."
             )
         epoch = None if self._steps_per_epoch is None else self._steps_per_epoch * batch
+        if epoch is not None and self._ranks is not None:
+            epoch *= self._ranks.size
         self._n_classes, self._kind = n_classes, kind
         self._pool = Pool(n_classes=n_classes, kind=kind)
         self._history = History(n_classes=n_classes)
@@ -316,6 +338,23 @@ class Monitor:
         self._alarms = Alarms(
             n_classes=n_classes, false_alarm_probability=self._level, epoch_images=epoch
         )
+
+    def _agreed_block(self, scores: int) -> int:
+        """Passes a block may have. The ranks agree on it once, so that all flush at one step.
+
+        Args:
+            scores: of this pass.
+        """
+        if self._ranks is None:
+            return LARGEST_BLOCK
+        if self._largest_block is None:
+            self._largest_block = max(1, MOST_KEPT // max(1, self._ranks.largest(scores)))
+        return self._largest_block
+
+    def _flush_alone(self, *, wait: bool) -> None:
+        """As `_flush`, for a question: one rank may ask alone, so it sums nothing over ranks."""
+        if self._ranks is None:
+            self._flush(wait=wait)
 
     def _flush(self, *, wait: bool) -> None:
         """Send what waits on its way; read what has arrived, or everything when `wait`."""
@@ -333,8 +372,6 @@ class Monitor:
                 kind=self._kind,
                 log_prior=log_prior,
             )
-            if self._reduce is not None:
-                packed = self._reduce(packed)
             event = None
             if packed.is_cuda:
                 packed = packed.to("cpu", non_blocking=True)
@@ -358,8 +395,11 @@ class Monitor:
         assert self._alarms is not None
         if arrived.arrived is not None:
             arrived.arrived.synchronize()
-        packed = arrived.packed.cpu().numpy().astype(np.float64)
         size = {"n_passes": len(arrived.steps), "n_classes": self._n_classes}
+        sums = arrived.packed.cpu()
+        if self._ranks is not None:
+            sums = self._ranks.sum_block(sums, **size)
+        packed = sums.numpy().astype(np.float64)
         rows = Rows.from_packed(packed, **size)
         confusion = packed_confusion(packed, **size)
         if confusion is not None:
@@ -429,7 +469,7 @@ class Monitor:
         assert self._evaluations is not None
         if not self._evaluations.open_passes:
             return
-        self._flush(wait=True)
+        self._flush_alone(wait=True)
         opening = self._alarms is None or self._alarms.opening
         found = self._evaluations.close(
             step=self._step,

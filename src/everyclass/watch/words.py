@@ -171,7 +171,7 @@ def _starved(seen: Seen) -> Told:
         f"{', '.join(parts[:SHOWN_CLASSES])}{more} since the predictions became informative."
     )
     return (
-        alarms.informative.step,
+        alarms.learned_step,
         {"classes": classes, "null": f"recall at least {LEAST_RECALL:.0%}"},
         sentence,
     )
@@ -265,7 +265,7 @@ def phase_sentence(seen: Seen, figures: Figures | None, history: History) -> str
         return f"The predictions tell the classes apart ({loss})."
     recall, name = min(known)
     return (
-        f"The predictions tell the classes apart since step {alarms.informative.step:,} ({loss}); "
+        f"The predictions tell the classes apart since step {alarms.learned_step:,} ({loss}); "
         f"lowest recall on recent training batches: '{name}' {recall:.0%}."
     )
 
