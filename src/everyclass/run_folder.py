@@ -12,6 +12,7 @@ metrics.jsonl     one line an epoch (and a line every few steps)
 checkpoints/      the last two states of training, and the best weights
 model.safetensors model.json   the classifier
 evaluation.json   predictions.csv   how it does on images it was not selected on
+findings.json     what the watch saw while it trained
 ```
 """
 
@@ -37,7 +38,7 @@ _PREPARING, _PUBLISHING = ".preparing", ".publishing"
 _WRITTEN = (
     *(_STARTED, "audit.json", "manifest.parquet", "environment.json", "metrics.jsonl"),
     *("checkpoints", "cache", "model.safetensors", "model.json"),
-    *("evaluation.json", "predictions.csv"),
+    *("evaluation.json", "predictions.csv", "findings.json"),
 )
 """What a run writes, and so what --overwrite may remove."""
 
@@ -137,6 +138,11 @@ class RunFolder:
     def best_weights(self) -> Path:
         """Weights of the best epoch so far."""
         return self.checkpoints / "best.safetensors"
+
+    @property
+    def findings(self) -> Path:
+        """`findings.json`: what the watch saw while it trained."""
+        return self.path / "findings.json"
 
     @property
     def evaluation(self) -> Path:

@@ -25,6 +25,9 @@ STEPS = StepsDone(
     predicted_shares=(0.1, 0.2, 0.7),
     images_per_second=97.0,
     seconds_left=75.0,
+    verdict="healthy",
+    opening=True,
+    sentence="Still in the opening phase; it makes progress.",
 )
 EPOCH = EpochDone(
     step=92,

@@ -65,6 +65,7 @@ def test_a_run_is_complete_and_predicts_every_class(trained: Path) -> None:
         "model.json",
         "evaluation.json",
         "predictions.csv",
+        "findings.json",
     }
     evaluation = Evaluation.from_dict(json.loads((trained / "evaluation.json").read_text()))
     assert evaluation.split == "test"

@@ -80,9 +80,9 @@ class Detector:
     Money w_t is put in before each step, sum w_t <= 1 (`spending`). Let N_t be the money not yet
     put in; then M_t + N_t has, under the null, an expectation given the past of at most
     M_{t-1} + w_t + N_t = M_{t-1} + N_{t-1}: a supermartingale that starts at 1 or below. So M
-    reaches 1/a with probability at most a over the *whole* run. This is what tells it from the e-detector of
-    Shin, Ramdas and Rinaldo (2203.03532), which puts in 1 at each step and bounds the mean time
-    between false alarms: such a detector fires sooner or later in every run.
+    reaches 1/a with probability at most a over the *whole* run. This is what tells it from the
+    e-detector of Shin, Ramdas and Rinaldo (2203.03532), which puts in 1 at each step and bounds
+    the mean time between false alarms: such a detector fires sooner or later in every run.
 
     A change at step s is found about ln(s (s + 1)) / g steps later than one at the start, where g
     is the mean of ln e_t after it.

@@ -19,6 +19,7 @@ from rich.text import Text
 from everyclass.recipe import show_value
 from everyclass.terminal.bars import recall_bar
 from everyclass.workflows.events import (
+    Alarmed,
     Audited,
     AuditProgress,
     BatchShown,
@@ -67,6 +68,9 @@ class TrainingView:
         """Take one event in."""
         if isinstance(event, BatchShown):
             self.console.print(batch_table(event))
+            return
+        if isinstance(event, Alarmed):
+            self._line(alarm_line(event))
             return
         for line in told_lines(event):
             self._line(line)
@@ -186,8 +190,29 @@ def training_panel(
         Text(f"{duration(steps.seconds_left)} left"),
     )
     recalls = epoch.recalls if epoch is not None else steps.recalls
-    body = Group(head, _summary(started.classes, recalls, epoch), class_bars(started, steps, epoch))
+    body = Group(
+        head,
+        watch_line(steps),
+        _summary(started.classes, recalls, epoch),
+        class_bars(started, steps, epoch),
+    )
     return Panel(body, title="everyclass", expand=False)
+
+
+def alarm_line(event: Alarmed) -> Text:
+    """An alarm of the watch, as soon as it is raised."""
+    found = event.finding
+    return Text.assemble(
+        (f"alarm at step {found.seen_step:,}: {found.id}. ", "bold red"), found.sentence
+    )
+
+
+def watch_line(steps: StepsDone) -> Text:
+    """What the watch says at present."""
+    if steps.verdict != "healthy":
+        return Text.assemble((f"{steps.verdict}: ", "bold red"), steps.sentence)
+    head, style = ("opening phase: ", "yellow") if steps.opening else ("healthy: ", "green")
+    return Text.assemble((head, style), steps.sentence.removeprefix("Still in the opening phase; "))
 
 
 def _summary(

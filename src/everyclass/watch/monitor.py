@@ -77,6 +77,8 @@ class Monitor:
 
     Args:
         classes: names in output order; ids are used without.
+        first_step: optimizer steps done before, when a training is continued; the watch itself
+            begins anew.
         steps_per_epoch: passes an epoch, where known: an epoch is enough for a healthy run to
             leave its opening phase.
         model, optimizer: to watch the parameters too (`layers`); both or neither.
@@ -100,6 +102,7 @@ class Monitor:
         self,
         *,
         classes: Sequence[str] | None = None,
+        first_step: int = 0,
         steps_per_epoch: int | None = None,
         model: nn.Module | None = None,
         optimizer: Optimizer | None = None,
@@ -124,7 +127,7 @@ class Monitor:
         self._on_finding = on_finding
         self._ranks = ranks
         self._largest_block: int | None = None
-        self._step = 0
+        self._step = first_step
         self._ignored = 0
         self._rates: list[tuple[int, float]] = []
         self._waiting = _Waiting()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from everyclass.contracts import Evaluation
+from everyclass.contracts import Evaluation, Finding, Verdict
 from everyclass.images.audit_values import Audit
 from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
@@ -74,6 +74,9 @@ class StepsDone:
         predicted_shares: per class, share of this epoch's predictions.
         images_per_second: since training began or was resumed.
         seconds_left: at that pace, for training alone.
+        verdict: of the watch, so far.
+        opening: whether the watch still sees the opening phase.
+        sentence: what the watch says.
     """
 
     step: int
@@ -83,6 +86,16 @@ class StepsDone:
     predicted_shares: tuple[float, ...]
     images_per_second: float
     seconds_left: float
+    verdict: Verdict
+    opening: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarmed:
+    """The watch raised an alarm."""
+
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +161,7 @@ Event = (
     | Decided
     | TrainingStarted
     | StepsDone
+    | Alarmed
     | BatchShown
     | EpochDone
     | Finished

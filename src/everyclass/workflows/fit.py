@@ -39,8 +39,16 @@ from everyclass.stats.confusion import (
 from everyclass.training.batches import Rows, steps_per_epoch, training_batches
 from everyclass.training.optim import build_optimizer, learning_rate_at
 from everyclass.training.steps import StepResult, steps
+from everyclass.watch.monitor import Monitor
 from everyclass.workflows.correction import Correction
-from everyclass.workflows.events import BatchShown, EpochDone, Event, StepsDone, TrainingStarted
+from everyclass.workflows.events import (
+    Alarmed,
+    BatchShown,
+    EpochDone,
+    Event,
+    StepsDone,
+    TrainingStarted,
+)
 from everyclass.workflows.inference import logits_of, make_fabric
 
 CHECKPOINT_SECONDS = 60.0
@@ -163,6 +171,7 @@ class _Fit:
     average: AveragedModel | None = field(init=False)
     progress: Progress = field(init=False, default_factory=Progress)
     sums: EpochSums = field(init=False)
+    monitor: Monitor = field(init=False)
     train_rows: Rows = field(init=False)
     val_rows: Rows = field(init=False)
     labels: Rows = field(init=False)
@@ -209,6 +218,12 @@ class _Fit:
         if checkpoint is not None:
             self._restore(checkpoint)
         first_step = self.progress.step
+        self.monitor = Monitor(
+            classes=self.job.table.classes,
+            first_step=first_step,
+            steps_per_epoch=self.per_epoch,
+            on_finding=lambda finding: self.on_event(Alarmed(finding=finding)),
+        )
         self._announce(first_step)
         clock = _Clock(first_step=first_step)
         previous: StepResult | None = None
@@ -219,6 +234,8 @@ class _Fit:
             previous = result
             self.progress.step = result.batch.step + 1
             self.sums.add(result)
+            self.monitor.observe(result.logits, result.targets, result.loss)
+            self.monitor.advance(learning_rate=result.learning_rate)
             clock.images += len(result.batch.rows)
             self._show(result, clock)
             if self.progress.step % self.per_epoch == 0:
@@ -233,6 +250,7 @@ class _Fit:
                 self._refuse_non_finite(result)
                 self._save(clock)
                 raise InterruptedTraining(f"Stopped at step {self.progress.step:,}.")
+        self.job.run.write_json(self.job.run.findings, self.monitor.summary(ended=True).to_dict())
         return self.progress
 
     # -- stepping ------------------------------------------------------------------------------
@@ -310,6 +328,8 @@ class _Fit:
         evaluated = self.average.module if self.average is not None else self.job.classifier
         logits = logits_of(evaluated, self.job.store.gather, self.val_rows, fabric=self.fabric)
         targets = self.labels[self.val_rows]
+        self.monitor.observe_evaluation(torch.from_numpy(logits), torch.from_numpy(targets))
+        self.monitor.end_evaluation()
         confusion = confusion_matrix(targets, logits.argmax(axis=1), n_classes=classes)
         natural = logits.astype(np.float64) + self.job.correction.log_shift_to_natural
         losses = -log_softmax(natural)[np.arange(len(targets)), targets]
@@ -418,6 +438,7 @@ class _Fit:
         if clock.view_due():
             seen = self.sums.seen.cpu().numpy()
             total = max(1, int(seen.sum()))
+            watch = self.monitor.summary()
             self.on_event(
                 StepsDone(
                     step=self.progress.step,
@@ -427,6 +448,9 @@ class _Fit:
                     predicted_shares=_shares(self.sums.predicted.cpu().numpy(), total),
                     images_per_second=clock.pace(),
                     seconds_left=clock.left(self.progress.step, self.n_steps),
+                    verdict=watch.verdict,
+                    opening=watch.phase != "learned",
+                    sentence=watch.sentence,
                 )
             )
 

@@ -1,0 +1,243 @@
+"""Runs somebody's script with the watch on: `everyclass run`.
+
+Comes in: a script and its arguments. Goes out: a `WatchReport`, and `findings.json` while it runs.
+The script is executed as Python would; torch is loaded when the script loads it, not before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from everyclass.capture.execute import Ending, Target, before_hard_exit, execute, when_loaded
+from everyclass.capture.report import Overhead, Watched, WatchReport, never_loaded
+from everyclass.contracts import CheckResult, Finding
+from everyclass.errors import InputError
+from everyclass.run_folder import write_atomically
+
+if TYPE_CHECKING:
+    from everyclass.capture.patches import Patches
+    from everyclass.capture.session import Session
+    from everyclass.diagnosis.case import Case
+
+FINDINGS_FILE = "findings.json"
+WRITE_EVERY_SECONDS = 15.0
+CHECK_ONLY_STEPS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a script is watched.
+
+    Args:
+        out: folder of `findings.json`, None for none.
+        stop_on_collapse: end the script at the first alarm.
+        check_only: end it after two steps and check.
+        on_alarm: called with each alarm, at once.
+    """
+
+    out: Path | None = None
+    stop_on_collapse: bool = False
+    check_only: bool = False
+    on_alarm: Callable[[Finding], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """What `everyclass run` has to tell.
+
+    Args:
+        report: what was seen.
+        code: the script's exit code; 1 when it was stopped at an alarm.
+        case: what checks and trials start from, None when nothing was recognised.
+    """
+
+    report: WatchReport
+    code: int
+    case: Case | None
+
+
+def run_script(target: Target, options: RunOptions) -> RunOutcome:
+    """Run the script to its end and report.
+
+    Only the first process of a distributed training watches.
+
+    Raises:
+        InputError: there is no such script, or --out cannot be written.
+    """
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise InputError(f"{options.out} is not a folder.", where="--out")
+    watch = _Watch(target, options)
+    if os.environ.get("RANK", "0") != "0":
+        ending = execute(target)
+        return RunOutcome(report=watch.report(str(ending)), code=ending.code, case=None)
+    watch.write("running")
+    with when_loaded("torch", watch.begin), before_hard_exit(watch.write_at_hard_exit):
+        ending = execute(target)
+    watch.end()
+    words = _ended(ending)
+    case = watch.case()
+    if not isinstance(ending.error, KeyboardInterrupt):
+        watch.check(case)
+    watch.write(words)
+    return RunOutcome(report=watch.report(words), code=ending.code, case=case)
+
+
+class _Watch:
+    """One run: begins when torch is loaded, and writes what is known."""
+
+    def __init__(self, target: Target, options: RunOptions) -> None:
+        self._target = target
+        self._options = options
+        self._session: Session | None = None
+        self._patches: Patches | None = None
+        self._checks: tuple[CheckResult, ...] = ()
+        self._check_failure = ""
+        self._written = time.monotonic()
+        self._due = False
+
+    def begin(self) -> None:
+        """torch has just been loaded."""
+        from everyclass.capture.patches import Patches
+        from everyclass.capture.session import Session
+
+        options = self._options
+        self._session = Session(
+            on_alarm=self._alarm,
+            after_step=self._write_sometimes if options.out is not None else None,
+            stop_on_collapse=options.stop_on_collapse,
+            stop_after_steps=CHECK_ONLY_STEPS if options.check_only else None,
+        )
+        self._patches = Patches(self._session)
+        self._patches.install()
+        _silence_forks(self._session)
+
+    def end(self) -> None:
+        """The script is over."""
+        if self._session is not None and self._patches is not None:
+            self._session.end()
+            self._patches.remove()
+
+    def case(self) -> Case | None:
+        """See `RunOutcome`."""
+        if self._session is None or self._patches is None:
+            return None
+        from everyclass.capture.assemble import case_of
+
+        return case_of(self._session, self._patches.originals)
+
+    def check(self, case: Case | None) -> None:
+        """Run the exact checks on what was captured."""
+        if case is None or not case.batches:
+            return
+        from everyclass.diagnosis.check import check_case
+
+        try:
+            self._checks = check_case(case)
+        except RuntimeError as error:
+            # After an assertion on the device every call fails, ours too.
+            self._check_failure = f"The checks could not run: {str(error).splitlines()[0]}"
+
+    def report(self, ended: str) -> WatchReport:
+        """What is known now."""
+        session = self._session
+        monitor = None if session is None else session.feed.monitor
+        summary = None if monitor is None else monitor.summary(ended=ended != "running")
+        if session is None:
+            watched, sites = Watched(), dict[str, str]()
+        else:
+            from everyclass.capture.assemble import call_sites, watched_of
+
+            watched, sites = watched_of(session), call_sites(session)
+            if self._check_failure:
+                watched = replace(watched, notes=(*watched.notes, self._check_failure))
+        return WatchReport(
+            script=str(self._target),
+            ended=ended,
+            verdict=None if summary is None else summary.verdict,
+            sentence=self._nothing() if summary is None else summary.sentence,
+            step=0 if session is None else session.steps,
+            phase="nothing-seen" if summary is None else summary.phase,
+            findings=() if summary is None else summary.findings,
+            checks=self._checks,
+            watched=watched,
+            overhead=_overhead(session),
+            summary=summary,
+            call_sites=sites,
+        )
+
+    def write(self, ended: str) -> None:
+        """Write `findings.json`."""
+        out = self._options.out
+        if out is None:
+            return
+        value = self.report(ended).to_dict()
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomically(out / FINDINGS_FILE, text.encode())
+        self._due = False
+        self._written = time.monotonic()
+
+    def write_at_hard_exit(self) -> None:
+        """The script ends its process at once: nobody will be able to say anything after."""
+        with self._own_work():
+            self.write("os._exit")
+
+    def _write_sometimes(self) -> None:
+        if self._due or time.monotonic() - self._written >= WRITE_EVERY_SECONDS:
+            self.write("running")
+
+    def _alarm(self, finding: Finding) -> None:
+        if self._options.on_alarm is not None:
+            self._options.on_alarm(finding)
+        self._due = True  # the file is written when the step is complete
+
+    @contextmanager
+    def _own_work(self) -> Iterator[None]:
+        session = self._session
+        active = session is not None and session.active
+        if session is not None:
+            session.active = False
+        yield
+        if session is not None:
+            session.active = active
+
+    def _nothing(self) -> str:
+        if self._session is None:
+            return never_loaded(sys.modules)
+        from everyclass.capture.assemble import nothing_watched
+
+        return nothing_watched(self._session, sys.modules)
+
+
+def _silence_forks(session: Session) -> None:
+    # A fork's hook cannot be taken back: it must not keep the session alive.
+    reference = weakref.ref(session)
+
+    def silence() -> None:
+        forked = reference()
+        if forked is not None:
+            forked.silence()
+
+    os.register_at_fork(after_in_child=silence)
+
+
+def _ended(ending: Ending) -> str:
+    reason = getattr(ending.error, "reason", None)
+    return reason if isinstance(reason, str) else str(ending)
+
+
+def _overhead(session: Session | None) -> Overhead:
+    """Of the watch, without what it costs to begin: that is paid once."""
+    if session is None or session.training_began is None:
+        return Overhead(seconds=0.0 if session is None else session.seconds, fraction=None)
+    span = session.last_seen - session.training_began
+    steady = session.seconds - session.seconds_before_training
+    return Overhead(seconds=session.seconds, fraction=steady / span if span > 0 else None)
