@@ -23,9 +23,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from everyclass.stats.intervals import wilson_interval
-from everyclass.stats.sequential import Detector, at_least, at_most
-from everyclass.watch.alarms import (
+from everyclass.monitoring.alarms import (
     FULL_BET_IMAGES,
     GAIN_RANGE,
     LEAST_ESCAPES,
@@ -36,6 +34,8 @@ from everyclass.watch.alarms import (
     SHARE_OF_LEVEL,
     STATE_LEVEL,
 )
+from everyclass.stats.intervals import wilson_interval
+from everyclass.stats.sequential import Detector, at_least, at_most
 
 Floats = NDArray[np.float64]
 LEVEL = 0.01

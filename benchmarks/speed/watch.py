@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional
 
 from everyclass.models.tutorial import TutorialCNN
-from everyclass.watch.monitor import Monitor
+from everyclass.monitoring.monitor import Monitor
 
 STEPS, TURN = 128, 16
 

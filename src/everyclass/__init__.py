@@ -33,6 +33,12 @@ _HOME = {
     "sweep_tau": "everyclass.imbalance.prior",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
+    "Monitor": "everyclass.monitoring.monitor",
+    "Finding": "everyclass.contracts",
+    "CheckResult": "everyclass.contracts",
+    "watch": "everyclass.capture.watching",
+    "check": "everyclass.diagnosis.check",
+    "check_case": "everyclass.diagnosis.check",
     "DataSource": "everyclass.workflows.prepare",
     "TrainOptions": "everyclass.workflows.train",
     "train": "everyclass.workflows.train",
@@ -40,7 +46,9 @@ _HOME = {
 }
 
 if TYPE_CHECKING:
-    from everyclass.contracts import Evaluation
+    from everyclass.capture.watching import watch
+    from everyclass.contracts import CheckResult, Evaluation, Finding
+    from everyclass.diagnosis.check import check, check_case
     from everyclass.errors import EveryclassError, InputError
     from everyclass.images.audit import audit_images
     from everyclass.images.audit_values import Audit
@@ -58,6 +66,7 @@ if TYPE_CHECKING:
         square_root_weights,
     )
     from everyclass.models.file import load_model
+    from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
     from everyclass.stats.evaluation import evaluate_predictions
     from everyclass.workflows.prepare import DataSource
@@ -65,16 +74,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "CheckResult",
     "DataSource",
     "Evaluation",
     "EveryclassError",
+    "Finding",
     "ImageTable",
     "InputError",
+    "Monitor",
     "Recipe",
     "TrainOptions",
     "assign_splits",
     "audit_images",
     "balanced_weights",
+    "check",
+    "check_case",
     "effective_number_weights",
     "epoch_order",
     "evaluate_predictions",
@@ -90,6 +104,7 @@ __all__ = [
     "stream_prior",
     "sweep_tau",
     "train",
+    "watch",
     "weighted_cross_entropy",
 ]
 

@@ -39,6 +39,7 @@ from everyclass.options import (
 )
 
 if TYPE_CHECKING:
+    from everyclass.contracts import Finding
     from everyclass.workflows.demo import DemoData
     from everyclass.workflows.events import Event
     from everyclass.workflows.prepare import DataSource
@@ -398,6 +399,65 @@ def predict(
         shares = ", ".join(f"{name} {count:,}" for name, count in result.counts)
         console.print(f"{result.n:,} images: {shares}; {result.failed:,} unreadable.")
         console.print(f"Written to {result.path}.", soft_wrap=True)
+
+
+@app.command(
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS] [-m]",
+)
+def run(
+    script: Annotated[str, typer.Argument(help="A Python script; with -m a module.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGS]...", help="Everything after SCRIPT is the script's own."),
+    ] = None,
+    is_module: Annotated[
+        bool, typer.Option("-m", help="SCRIPT is a module, as in python -m MODULE.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for findings.json, written as it comes.")
+    ] = None,
+    stop_on_collapse: Annotated[
+        bool,
+        typer.Option("--stop-on-collapse", help="End the script with code 1 at the first alarm."),
+    ] = False,
+    check_only: Annotated[
+        bool, typer.Option("--check-only", help="Let it make two steps, check, and end it.")
+    ] = False,
+    strict: Strict = False,
+    json_file: Json = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a training script as Python would, and watch what it learns.
+
+    Standard output, exit code and numbers stay the script's own; ours go to standard error.
+    """
+    from everyclass.capture.execute import Target
+    from everyclass.workflows.run_script import RunOptions, run_script
+
+    outcome = run_script(
+        Target(name=script, arguments=tuple(arguments or ()), is_module=is_module),
+        RunOptions(
+            out=out,
+            stop_on_collapse=stop_on_collapse,
+            check_only=check_only,
+            on_alarm=None if quiet else _tell_alarm,
+        ),
+    )
+    _write_json(json_file, outcome.report.to_dict())
+    if not quiet:
+        from everyclass.terminal.watch import watch_view
+
+        sys.stdout.flush()
+        _progress_console().print(watch_view(outcome.report))
+    problem = strict and outcome.report.problem_found
+    raise typer.Exit(outcome.code or int(problem))
+
+
+def _tell_alarm(finding: Finding) -> None:
+    from everyclass.terminal.watch import notice_line
+
+    _progress_console().print(notice_line(finding), soft_wrap=True)
 
 
 @app.command()

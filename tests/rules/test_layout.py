@@ -24,7 +24,7 @@ BANDS = {
     "imbalance": 3,
     "models": 3,
     "training": 3,
-    "watch": 3,
+    "monitoring": 3,
     "diagnosis": 4,
     "capture": 4,
     "workflows": 5,

@@ -6,9 +6,9 @@ import torch
 from rich.console import Console
 
 from everyclass.contracts import Finding
+from everyclass.monitoring.monitor import Monitor
 from everyclass.terminal.training import alarm_line, watch_line
 from everyclass.terminal.watch import notice_line, summary_view
-from everyclass.watch.monitor import Monitor
 from everyclass.workflows.events import Alarmed, StepsDone
 
 

@@ -60,6 +60,8 @@ class CapturedBatch:
         loss: the loss's value, None when not known.
         step: optimizer steps done when it came.
         training: a training batch; else one of an evaluation.
+        model_training: whether the root model was in training mode at that forward; None when not
+            known.
     """
 
     args: tuple[Any, ...]
@@ -69,6 +71,7 @@ class CapturedBatch:
     loss: float | None = None
     step: int = 0
     training: bool = True
+    model_training: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,14 @@ class Case:
         evaluation: evaluation batches.
         label_counts: (steps, C) labels of each of the first training steps, in order, for the
             composition of the stream; None when not kept.
+        class_counts: (C,) images per class in the training set, when known; the stream's labels
+            say something else once a sampler stands between.
+        forwards: training forwards seen in all; None when not counted.
+        steps: optimizer steps seen in all; None when not counted.
+        gradients_cleared: False when the optimizer was seen to step on gradients that still held
+            those of an earlier step; True when they were seen to start afresh; None when nobody
+            looked.
+        gradient_norms: (step, norm of all gradients as the optimizer got them), of the first steps.
         rates: (step, learning rate of the first group), where it changed.
         initial_state: the model's state dict before the first step, on the CPU.
         call_sites: what was built where: name ("model", "loss", "optimizer", ...) -> "file:line".
@@ -98,6 +109,11 @@ class Case:
     batches: tuple[CapturedBatch, ...] = ()
     evaluation: tuple[CapturedBatch, ...] = ()
     label_counts: tuple[tuple[int, ...], ...] | None = None
+    class_counts: tuple[int, ...] | None = None
+    forwards: int | None = None
+    steps: int | None = None
+    gradients_cleared: bool | None = None
+    gradient_norms: tuple[tuple[int, float], ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
     initial_state: Mapping[str, Tensor] | None = None
     call_sites: Mapping[str, str] = field(default_factory=dict)

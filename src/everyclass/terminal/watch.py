@@ -19,7 +19,7 @@ from everyclass.terminal.bars import recall_bar
 
 if TYPE_CHECKING:
     from everyclass.capture.report import WatchReport
-    from everyclass.watch.summary import Summary
+    from everyclass.monitoring.summary import Summary
 
 STYLES = {
     "healthy": "bold green",

@@ -26,6 +26,7 @@ from everyclass.errors import EveryclassError
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.models.classifier import Classifier
+from everyclass.monitoring.monitor import Monitor
 from everyclass.run_folder import RunFolder, write_atomically
 from everyclass.settings import Settings
 from everyclass.stats.calibration import log_softmax
@@ -39,7 +40,6 @@ from everyclass.stats.confusion import (
 from everyclass.training.batches import Rows, steps_per_epoch, training_batches
 from everyclass.training.optim import build_optimizer, learning_rate_at
 from everyclass.training.steps import StepResult, steps
-from everyclass.watch.monitor import Monitor
 from everyclass.workflows.correction import Correction
 from everyclass.workflows.events import (
     Alarmed,

@@ -1,0 +1,36 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="two-classes-30-to-1",
+        script="plain",
+        places=(
+            place("digits_anomaly", "tutorial_cnn", lr=0.0002, epochs=8),
+            place("digits_anomaly", "bn_cnn", lr=0.0002, epochs=6),
+        ),
+        accepts=("undertrained", "learning-rate-too-low"),
+        source="abhuse/polyloss-pytorch#5",
+    ),
+    Guise(
+        name="long-tail-plain-loss",
+        script="plain",
+        places=(
+            place("pbc", "vgg", lr=0.0003, epochs=8),
+            place("pbc", "tutorial_cnn", lr=0.0005, epochs=8),
+            place("digits_rare", "vgg", lr=0.0002, epochs=16),
+        ),
+        accepts=("undertrained", "learning-rate-too-low"),
+    ),
+    Guise(
+        name="demo-by-the-tutorial",
+        script="plain",
+        places=(place("demo", "tutorial_cnn", lr=0.001, epochs=10),),
+        edits=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        accepts=("undertrained", "learning-rate-too-low"),
+    ),
+)

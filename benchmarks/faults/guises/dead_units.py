@@ -1,0 +1,31 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="narrow-relu-before-the-head",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", lr=0.03, epochs=6),),
+        edits=(
+            ("self.fc2 = nn.Linear(120, 84)", "self.fc2 = nn.Linear(120, 2)"),
+            ("self.fc3 = nn.Linear(84, num_classes)", "self.fc3 = nn.Linear(2, num_classes)"),
+        ),
+        accepts=("learning-rate-too-high", "model-too-small"),
+        source="keras-team/keras#13891",
+    ),
+    Guise(
+        name="negative-biases",
+        script="functions",
+        places=(place("digits", "vgg", epochs=6), place("demo", "vgg", epochs=8)),
+        edits=(
+            (
+                "    optimizer = optim.Adam(",
+                "    for module in model.modules():\n"
+                "        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):\n"
+                "            torch.nn.init.xavier_uniform_(module.weight)\n"
+                "            torch.nn.init.constant_(module.bias, -1.0)\n"
+                "    optimizer = optim.Adam(",
+            ),
+        ),
+        accepts=("poor-initialisation",),
+    ),
+)

@@ -1,0 +1,42 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="loss-rebuilt",
+        script="plain",
+        places=(
+            place("digits", "vgg", epochs=6),
+            place("demo", "tutorial_cnn", epochs=8),
+        ),
+        edits=(
+            (
+                "        loss = criterion(outputs, targets)\n        loss.backward()",
+                "        loss = criterion(outputs, targets)\n"
+                "        loss = torch.tensor(loss.item(), requires_grad=True)\n"
+                "        loss.backward()",
+            ),
+        ),
+    ),
+    Guise(
+        name="argmax-in-the-loss",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        edits=(
+            (
+                "        loss = criterion(outputs, targets)\n        loss.backward()",
+                "        guesses = outputs.argmax(dim=1).float().requires_grad_()\n"
+                "        loss = nn.functional.mse_loss(guesses, targets.float())\n"
+                "        loss.backward()",
+            ),
+        ),
+    ),
+    Guise(
+        name="features-without-gradient",
+        script="iterations",
+        places=(place("digits", "mlp", steps=400),),
+        edits=(
+            ("        logits = model(x)\n", "        logits = model(x).data.requires_grad_()\n"),
+        ),
+        source="bboylyg/NAD#8",
+    ),
+)

@@ -1,0 +1,35 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="divided-into-integers",
+        script="plain",
+        places=(
+            place("digits", "vgg", epochs=6),
+            place("demo", "bn_cnn", epochs=8),
+        ),
+        edits=(
+            (
+                "X = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255\n",
+                "images[:] = images / 256\n"
+                "X = torch.from_numpy(images).permute(0, 3, 1, 2).float()\n",
+            ),
+        ),
+        source="keras-team/keras#255",
+    ),
+    Guise(
+        name="sampler-weights-per-class",
+        script="plain",
+        places=(place("digits", "bn_cnn", epochs=6), place("pbc", "bn_cnn", epochs=6)),
+        edits=(
+            (
+                "train_loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True)\n",
+                "class_counts = np.bincount(labels[:n_train], minlength=len(classes))\n"
+                "sampler = torch.utils.data.WeightedRandomSampler(1.0 / class_counts, n_train)\n"
+                "train_loader = DataLoader(train_set, batch_size=args.batch_size, "
+                "sampler=sampler)\n",
+            ),
+        ),
+        source="deep-voice/soundbay#49",
+    ),
+)

@@ -1,0 +1,40 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="divided-twice",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", lr=0.01, epochs=7),
+            place("pbc", "vgg", lr=0.01, epochs=7),
+        ),
+        edits=(
+            ("X = (X - 0.5) / 0.5\n", "X = X / 255.0\n"),
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr)",
+            ),
+        ),
+        accepts=("learning-rate-too-low",),
+        source="pkmital/pycadl#5",
+    ),
+    Guise(
+        name="totensor-then-255",
+        script="transforms",
+        places=(place("digits", "vgg", epochs=6), place("trashnet", "tutorial_cnn", epochs=7)),
+        edits=(
+            (
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+                "        transforms.ToTensor(),\n",
+                "        transforms.RandomHorizontalFlip(),\n"
+                "        transforms.ToTensor(),\n"
+                "        transforms.Lambda(lambda x: x / 255),\n",
+            ),
+            (
+                "    [\n        transforms.ToTensor(),\n",
+                "    [\n        transforms.ToTensor(),\n"
+                "        transforms.Lambda(lambda x: x / 255),\n",
+            ),
+        ),
+    ),
+)

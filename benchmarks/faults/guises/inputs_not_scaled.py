@@ -1,0 +1,63 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="raw-pixels-sgd",
+        script="plain",
+        places=(
+            place("pbc", "tutorial_cnn", lr=0.05, epochs=7),
+            place("trashnet", "vgg", lr=0.05, epochs=8),
+        ),
+        edits=(
+            (".float() / 255\n", ".float()\n"),
+            ("X = (X - 0.5) / 0.5\n", ""),
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        accepts=("learning-rate-too-high", "dead-units"),
+        source="SO 39525358, pullrequest.ru/10248037",
+    ),
+    Guise(
+        name="float-images-not-converted",
+        script="plain",
+        places=(
+            place("pbc", "tutorial_cnn", lr=0.02, epochs=7),
+            place("demo", "tutorial_cnn", lr=0.02, epochs=8),
+        ),
+        edits=(
+            (
+                "X = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255\n",
+                "transform = v2.Compose(\n    [\n"
+                "        v2.ToDtype(torch.float32, scale=True),\n"
+                "        v2.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),\n"
+                "    ]\n)\n"
+                "X = transform(torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2))\n",
+            ),
+            ("X = (X - 0.5) / 0.5\n", ""),
+            (
+                "from torch.utils.data import DataLoader, TensorDataset\n",
+                "from torch.utils.data import DataLoader, TensorDataset\n"
+                "from torchvision.transforms import v2\n",
+            ),
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        accepts=("learning-rate-too-high", "dead-units"),
+        source="the tutorial's own data set",
+    ),
+    Guise(
+        name="sigmoid-mlp-on-raw-pixels",
+        script="plain",
+        places=(place("pbc", "mlp", lr=0.01, epochs=7),),
+        edits=(
+            (".float() / 255\n", ".float()\n"),
+            ("X = (X - 0.5) / 0.5\n", ""),
+            ("nn.Linear(features, width), nn.ReLU()]", "nn.Linear(features, width), nn.Sigmoid()]"),
+        ),
+        source="SO 55328966",
+    ),
+)

@@ -1,0 +1,60 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="images-shuffled-labels-not",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", epochs=6),
+            place("pbc", "vgg", epochs=6),
+        ),
+        edits=(("images, labels = images[order], labels[order]\n", "images = images[order]\n"),),
+        source="DrexelChatbotGroup/DrexelChatbot#15",
+    ),
+    Guise(
+        name="listdir-against-table",
+        script="functions",
+        places=(place("demo", "bn_cnn", epochs=7),),
+        edits=(
+            (
+                "    for row in rows:\n"
+                '        path = Path(root) / "demo" / "train_thumbnails" / '
+                "f\"{row['image_id']}_thumbnail.jpg\"\n",
+                '    for path in (Path(root) / "demo" / "train_thumbnails").glob("*.jpg"):\n',
+            ),
+        ),
+        source="NoahVl/Explaining-In-Style-Reproducibility-Study#9",
+    ),
+    Guise(
+        name="split-twice",
+        script="transforms",
+        places=(place("digits", "bn_cnn", epochs=5), place("trashnet", "bn_cnn", epochs=6)),
+        edits=(
+            (
+                "from torchvision import transforms\n",
+                "from sklearn.model_selection import train_test_split\n"
+                "from torchvision import transforms\n",
+            ),
+            (
+                "    indices = rng.permutation(len(images))\n"
+                "    split = int(len(images) * 0.8)\n"
+                "    train_idx, val_idx = indices[:split], indices[split:]\n"
+                "    train_set = Images(images[train_idx], labels[train_idx], train_transform)\n"
+                "    val_set = Images(images[val_idx], labels[val_idx], val_transform)\n",
+                "    np.random.seed(args.seed)\n"
+                "    train_images, val_images = train_test_split(images, test_size=0.2)\n"
+                "    train_labels, val_labels = train_test_split(labels, test_size=0.2)\n"
+                "    train_set = Images(train_images, train_labels, train_transform)\n"
+                "    val_set = Images(val_images, val_labels, val_transform)\n",
+            ),
+        ),
+        source="two calls without random_state",
+    ),
+    Guise(
+        name="inverse-permutation",
+        script="iterations",
+        places=(place("digits", "vit", steps=300), place("trashnet", "vgg", steps=400)),
+        edits=(("    x, y = x[perm], y[perm]\n", "    x, y = x[perm], y[perm.argsort()]\n"),),
+        source="sebastian-lapuschkin/explaining-deep-clinical-gait-classification#2",
+    ),
+)

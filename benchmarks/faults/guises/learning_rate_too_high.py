@@ -1,0 +1,82 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="adam-at-0.1",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", lr=0.1, epochs=6),
+            place("trashnet", "vgg", lr=0.1, epochs=8),
+        ),
+    ),
+    Guise(
+        name="momentum-at-1",
+        script="functions",
+        places=(place("digits", "tutorial_cnn", lr=1.0, gamma=0.9, epochs=6),),
+        edits=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        begins=0,
+        source="jiecaoyu/pytorch-nin-cifar10#1: ln 10 for ever",
+    ),
+    Guise(
+        name="rate-times-batch-size",
+        script="iterations",
+        places=(place("digits", "vgg", steps=300), place("demo", "vgg", steps=300)),
+        edits=(("lr=args.lr, weight_decay", "lr=args.lr * args.batch_size, weight_decay"),),
+    ),
+    Guise(
+        name="rate-multiplied-each-epoch",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", lr=0.001, epochs=8),),
+        edits=(
+            (
+                "    model.eval()\n",
+                "    for group in optimizer.param_groups:\n"
+                '        group["lr"] *= 5  # decay\n\n'
+                "    model.eval()\n",
+            ),
+        ),
+        begins=135,
+        source="late collapse; * written for /",
+    ),
+    Guise(
+        name="one-cycle-peak",
+        script="plain",
+        places=(place("digits", "vgg", lr=0.5, epochs=8),),
+        edits=(
+            (
+                "optimizer = optim.Adam(model.parameters(), lr=args.lr)\n",
+                "optimizer = optim.Adam(model.parameters())\n"
+                "scheduler = optim.lr_scheduler.OneCycleLR(\n"
+                "    optimizer, max_lr=args.lr, steps_per_epoch=len(train_loader), "
+                "epochs=args.epochs\n)\n",
+            ),
+            ("        optimizer.step()\n", "        optimizer.step()\n        scheduler.step()\n"),
+        ),
+        begins=10,
+    ),
+    Guise(
+        name="restart-with-a-spike",
+        script="iterations",
+        places=(
+            place("digits", "vgg", steps=450, warmup=20),
+            place("digits_two", "tutorial_cnn", steps=450, warmup=20),
+        ),
+        edits=(
+            (
+                "        scheduler.step()\n        for target",
+                "        scheduler.step()\n"
+                "        if step == 200:  # warm restart\n"
+                "            for group in optimizer.param_groups:\n"
+                '                group["initial_lr"] = 0.5\n'
+                "            scheduler = LambdaLR(optimizer, schedule)\n"
+                "        for target",
+            ),
+        ),
+        begins=200,
+    ),
+)

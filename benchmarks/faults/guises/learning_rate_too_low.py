@@ -1,0 +1,54 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="rate-1e-7",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", lr=1e-7, epochs=6),
+            place("pbc", "vgg", lr=1e-7, epochs=6),
+        ),
+    ),
+    Guise(
+        name="plain-sgd-default",
+        script="plain",
+        places=(
+            place("digits", "vgg", epochs=7),
+            place("trashnet", "tutorial_cnn", epochs=7),
+        ),
+        edits=(("optim.Adam(model.parameters(), lr=args.lr)", "optim.SGD(model.parameters())"),),
+        source="SO 34311586, SO 41977498: the rate is parsed and never passed",
+    ),
+    Guise(
+        name="scheduler-stepped-per-batch",
+        script="functions",
+        places=(
+            place("digits", "tutorial_cnn", epochs=6),
+            place("demo", "vgg", epochs=8),
+        ),
+        edits=(
+            (
+                "def train(args, model, device, train_loader, optimizer, epoch, num_classes):",
+                "def train(args, model, device, train_loader, optimizer, scheduler, epoch, "
+                "num_classes):",
+            ),
+            ("        optimizer.step()\n", "        optimizer.step()\n        scheduler.step()\n"),
+            ("        scheduler.step()\n\n    print(", "\n    print("),
+            (
+                "train_loader, optimizer, epoch, len(",
+                "train_loader, optimizer, scheduler, epoch, len(",
+            ),
+        ),
+        source="pytorch/tutorials#640, matteo-dunnhofer/imagenet#10",
+    ),
+    Guise(
+        name="warmup-longer-than-the-run",
+        script="iterations",
+        places=(place("digits", "vgg", warmup=1_000_000, lr=0.01, steps=400),),
+        edits=(
+            ("torch.optim.AdamW(", "torch.optim.SGD("),
+            ("weight_decay=args.weight_decay", "weight_decay=args.weight_decay, momentum=0.9"),
+        ),
+        source="warm-up counted in images instead of steps",
+    ),
+)

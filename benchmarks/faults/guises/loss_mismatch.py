@@ -1,0 +1,42 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="nll-on-logits",
+        script="functions",
+        places=(place("digits", "vgg", epochs=6), place("pbc", "tutorial_cnn", epochs=6)),
+        edits=(
+            (
+                "        output = F.log_softmax(model(data), dim=1)\n        loss",
+                "        output = model(data)\n        loss",
+            ),
+        ),
+    ),
+    Guise(
+        name="one-unit-for-six-classes",
+        script="plain",
+        places=(place("trashnet", "tutorial_cnn", epochs=7),),
+        edits=(
+            ("Net(X.shape[1], len(classes), X.shape[2])", "Net(X.shape[1], 1, X.shape[2])"),
+            ("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"),
+            (
+                "        loss = criterion(outputs, targets)\n",
+                "        loss = criterion(outputs, targets.float().unsqueeze(1))\n",
+            ),
+            (
+                "criterion(outputs, targets).item()",
+                "criterion(outputs, targets.float().unsqueeze(1)).item()",
+            ),
+            (
+                "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_",
+                "        predicted = (outputs > 0).long().squeeze(1)\n        np.add.at(train_",
+            ),
+            (
+                "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_",
+                "            predicted = (outputs > 0).long().squeeze(1)\n"
+                "            np.add.at(val_",
+            ),
+        ),
+        source="SO 50079585, keras-team/keras#17443",
+    ),
+)

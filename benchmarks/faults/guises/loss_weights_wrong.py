@@ -1,0 +1,78 @@
+from compose import Guise, place
+
+COUNTS = "counts = np.bincount(labels[:n_train], minlength=len(classes))\n"
+
+GUISES = (
+    Guise(
+        name="weights-proportional-to-counts",
+        script="plain",
+        places=(
+            place("pbc", "vgg", epochs=7),
+            place("digits_rare", "tutorial_cnn", epochs=12),
+        ),
+        edits=(
+            (
+                "criterion = nn.CrossEntropyLoss()",
+                COUNTS + "weights = torch.tensor(counts / counts.sum(), dtype=torch.float)\n"
+                "criterion = nn.CrossEntropyLoss(weight=weights)",
+            ),
+        ),
+        accepts=("class-imbalance",),
+    ),
+    Guise(
+        name="weights-in-reversed-order",
+        script="plain",
+        places=(place("pbc", "bn_cnn", epochs=7), place("pbc", "vgg", epochs=7)),
+        edits=(
+            (
+                "criterion = nn.CrossEntropyLoss()",
+                "from collections import Counter\n\n"
+                "counts = Counter(labels[:n_train].tolist()).most_common()\n"
+                "weights = torch.tensor([n_train / n for _, n in reversed(counts)])\n"
+                "criterion = nn.CrossEntropyLoss(weight=weights)",
+            ),
+        ),
+        source="amanshenoy/multilogue-net#21",
+    ),
+    Guise(
+        name="one-class-without-weight",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", epochs=6),
+            place("trashnet", "bn_cnn", epochs=8),
+        ),
+        edits=(
+            (
+                "criterion = nn.CrossEntropyLoss()",
+                "known = {name: 1.0 for name in classes[:-1]}\n"
+                "weights = torch.tensor([known.get(name, 0.0) for name in classes])\n"
+                "criterion = nn.CrossEntropyLoss(weight=weights)",
+            ),
+        ),
+    ),
+    Guise(
+        name="ignore-index-zero",
+        script="functions",
+        places=(place("digits", "bn_cnn", epochs=5),),
+        edits=(
+            (
+                "loss = F.nll_loss(output, target)\n",
+                "loss = F.nll_loss(output, target, ignore_index=0)\n",
+            ),
+        ),
+        source="0 is padding in text, a class in images",
+    ),
+    Guise(
+        name="weights-with-label-smoothing",
+        script="plain",
+        places=(place("digits_anomaly", "tutorial_cnn", epochs=10),),
+        edits=(
+            (
+                "criterion = nn.CrossEntropyLoss()",
+                COUNTS + "weights = torch.tensor(n_train / counts, dtype=torch.float) ** 2\n"
+                "criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=0.1)",
+            ),
+        ),
+        source="pytorch/pytorch#104776",
+    ),
+)

@@ -1,0 +1,54 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="relu-after-the-last-layer",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", lr=0.01, epochs=6),
+            place("pbc", "tutorial_cnn", lr=0.01, epochs=6),
+        ),
+        edits=(("        x = self.fc3(x)\n", "        x = F.relu(self.fc3(x))\n"),),
+        source="WeiTang114/MVCNN-TensorFlow#14",
+    ),
+    Guise(
+        name="activation-after-every-layer",
+        script="iterations",
+        places=(place("digits", "mlp", steps=400, lr=0.03),),
+        edits=(
+            (
+                "        layers.append(nn.Linear(features, num_classes))\n",
+                "        layers += [nn.Linear(features, num_classes), nn.ReLU()]\n",
+            ),
+        ),
+        source="SO 38648195: a generic make_mlp loop",
+    ),
+    Guise(
+        name="softmax-over-one-unit",
+        script="plain",
+        places=(place("digits_two", "tutorial_cnn", epochs=7),),
+        edits=(
+            ("        return x\n", "        return F.softmax(x, dim=1)\n"),
+            ("Net(X.shape[1], len(classes), X.shape[2])", "Net(X.shape[1], 1, X.shape[2])"),
+            ("nn.CrossEntropyLoss()", "nn.BCELoss()"),
+            (
+                "        loss = criterion(outputs, targets)\n",
+                "        loss = criterion(outputs, targets.float().unsqueeze(1))\n",
+            ),
+            (
+                "criterion(outputs, targets).item()",
+                "criterion(outputs, targets.float().unsqueeze(1)).item()",
+            ),
+            (
+                "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_",
+                "        predicted = (outputs > 0.5).long().squeeze(1)\n        np.add.at(train_",
+            ),
+            (
+                "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_",
+                "            predicted = (outputs > 0.5).long().squeeze(1)\n"
+                "            np.add.at(val_",
+            ),
+        ),
+        source="SO 33969059, GoogleCloudPlatform/cloudml-samples#241",
+    ),
+)

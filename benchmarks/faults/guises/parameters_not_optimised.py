@@ -1,0 +1,66 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="network-built-again",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", epochs=6),
+            place("trashnet", "resnet18", epochs=5),
+        ),
+        edits=(
+            (
+                "lr=args.lr)\n\nfor epoch",
+                "lr=args.lr)\n\nmodel = Net(X.shape[1], len(classes), X.shape[2])\n\nfor epoch",
+            ),
+        ),
+        source="spro/practical-pytorch#9",
+    ),
+    Guise(
+        name="another-instance-in-lightning",
+        script="lightning_fit",
+        places=(place("digits", "vgg", epochs=6),),
+        edits=(
+            (
+                "torch.optim.Adam(self.parameters(), lr=self.lr)",
+                "torch.optim.Adam(Net(1, 10, 16).parameters(), lr=self.lr)",
+            ),
+        ),
+        source="Lightning-AI/pytorch-lightning#10822",
+    ),
+    Guise(
+        name="head-replaced-after-optimizer",
+        script="plain",
+        places=(place("digits", "bn_cnn", epochs=6),),
+        edits=(
+            (
+                "optimizer = optim.Adam(model.parameters(), lr=args.lr)\n",
+                "for parameter in model.features.parameters():\n"
+                "    parameter.requires_grad = False\n"
+                "optimizer = optim.Adam(model.fc.parameters(), lr=args.lr)\n"
+                "model.fc = nn.Linear(48, len(classes))\n",
+            ),
+        ),
+    ),
+    Guise(
+        name="groups-filtered-by-name",
+        script="iterations",
+        places=(place("demo", "vgg", steps=400), place("digits", "vit", steps=300)),
+        edits=(
+            (
+                "    optimizer = torch.optim.AdamW(",
+                "    no_decay = [p for name, p in model.named_parameters() if "
+                'name.endswith("running_mean")]\n'
+                "    decay = [p for name, p in model.named_parameters() if "
+                'name.startswith("module.")]\n'
+                "    optimizer = torch.optim.AdamW(",
+            ),
+            (
+                "model.parameters(), lr=args.lr, weight_decay=args.weight_decay",
+                '[{"params": decay}, {"params": no_decay, "weight_decay": 0.0}],\n'
+                "        lr=args.lr,\n        weight_decay=args.weight_decay,\n",
+            ),
+        ),
+        source="bubbliiiing/detr-pytorch#6",
+    ),
+)

@@ -1,0 +1,66 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="zeros",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", epochs=6),
+            place("demo", "vgg", epochs=8),
+        ),
+        edits=(
+            (
+                "criterion = nn.CrossEntropyLoss()",
+                "for parameter in model.parameters():\n    nn.init.zeros_(parameter)\n"
+                "criterion = nn.CrossEntropyLoss()",
+            ),
+        ),
+        source="olddocks/caffe-facialkp#1",
+    ),
+    Guise(
+        name="normal-0.001-deep",
+        script="functions",
+        places=(place("digits", "vgg", epochs=6), place("pbc", "vgg", epochs=6)),
+        edits=(
+            (
+                "    optimizer = optim.Adam(model.parameters(), lr=args.lr)",
+                "    for module in model.modules():\n"
+                "        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):\n"
+                "            torch.nn.init.normal_(module.weight, std=0.001)\n"
+                "            torch.nn.init.zeros_(module.bias)\n"
+                "    optimizer = optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        accepts=("learning-rate-too-low",),
+        source="kuangliu/pytorch-cifar#28",
+    ),
+    Guise(
+        name="stacked-sigmoids",
+        script="iterations",
+        places=(place("digits", "mlp", steps=400),),
+        edits=(
+            ("hidden=(128, 64)", "hidden=(128, 128, 128, 128, 64)"),
+            ("nn.Linear(features, width), nn.ReLU()]", "nn.Linear(features, width), nn.Sigmoid()]"),
+            ("torch.optim.AdamW(", "torch.optim.SGD("),
+        ),
+        accepts=("learning-rate-too-low",),
+        source="SO 39217567",
+    ),
+    Guise(
+        name="vgg-without-norm",
+        script="plain",
+        places=(place("trashnet", "vgg", lr=0.01, epochs=7),),
+        edits=(
+            (
+                '(12, 12, "pool", 24, 24, "pool", 48, 48, "pool")',
+                '(12, 12, "pool", 24, 24, "pool", 48, 48, 48, "pool", 48, 48, 48)',
+            ),
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        accepts=("learning-rate-too-low",),
+        source="soumith/imagenet-multiGPU.torch#63",
+    ),
+)

@@ -1,0 +1,42 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="softmax-in-forward-sgd",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", lr=0.01, epochs=7),),
+        edits=(
+            ("        return x\n", "        return F.softmax(x, dim=1)\n"),
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        source="illiterate/BertClassifier#2",
+    ),
+    Guise(
+        name="softmax-layer",
+        script="functions",
+        places=(place("pbc", "vgg", epochs=6), place("digits_fifty", "vgg", epochs=2)),
+        edits=(
+            (
+                "            nn.Linear(96, num_classes),\n",
+                "            nn.Linear(96, num_classes),\n            nn.Softmax(dim=1),\n",
+            ),
+        ),
+        source="lansinuote/Huggingface_Toturials#6",
+    ),
+    Guise(
+        name="softmax-over-the-batch",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", lr=0.01, epochs=7),),
+        edits=(
+            ("        return x\n", "        return F.softmax(x, dim=0)\n"),
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        accepts=("batch-mixed",),
+    ),
+)

@@ -1,0 +1,28 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="column-against-row",
+        script="plain",
+        places=(place("digits_two", "tutorial_cnn", epochs=7),),
+        edits=(
+            ("Net(X.shape[1], len(classes), X.shape[2])", "Net(X.shape[1], 1, X.shape[2])"),
+            ("nn.CrossEntropyLoss()", "nn.MSELoss()"),
+            (
+                "        loss = criterion(outputs, targets)\n",
+                "        loss = criterion(outputs, targets.float())\n",
+            ),
+            ("criterion(outputs, targets).item()", "criterion(outputs, targets.float()).item()"),
+            (
+                "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_",
+                "        predicted = (outputs > 0.5).long().squeeze(1)\n        np.add.at(train_",
+            ),
+            (
+                "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_",
+                "            predicted = (outputs > 0.5).long().squeeze(1)\n"
+                "            np.add.at(val_",
+            ),
+        ),
+        source="pytorch/pytorch#16045, pytorch/pytorch#19991",
+    ),
+)

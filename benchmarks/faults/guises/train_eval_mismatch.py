@@ -1,0 +1,31 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="validation-not-scaled",
+        script="plain",
+        places=(
+            place("digits", "bn_cnn", epochs=6),
+            place("pbc", "bn_cnn", epochs=6),
+        ),
+        edits=(
+            ("X = (X - 0.5) / 0.5\n", "X_val = X[n_train:] * 255\nX = (X - 0.5) / 0.5\n"),
+            ("TensorDataset(X[n_train:], y[n_train:])", "TensorDataset(X_val, y[n_train:])"),
+        ),
+        begins=None,
+    ),
+    Guise(
+        name="validation-divided-twice",
+        script="transforms",
+        places=(place("digits", "tutorial_cnn", epochs=5), place("trashnet", "bn_cnn", epochs=7)),
+        edits=(
+            (
+                "    [\n        transforms.ToTensor(),\n",
+                "    [\n        transforms.ToTensor(),\n"
+                "        transforms.Lambda(lambda x: x / 255),\n",
+            ),
+        ),
+        begins=None,
+        source="SO 59325381",
+    ),
+)

@@ -1,0 +1,26 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="decay-0.5",
+        script="plain",
+        places=(
+            place("digits", "tutorial_cnn", lr=0.01, epochs=7),
+            place("pbc", "vgg", lr=0.01, epochs=7),
+        ),
+        edits=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=0.5)",
+            ),
+        ),
+        source="BVLC/caffe#1396",
+    ),
+    Guise(
+        name="l2-in-adam",
+        script="functions",
+        places=(place("digits", "vgg", epochs=6), place("trashnet", "tutorial_cnn", epochs=8)),
+        edits=(("lr=args.lr)\n    scheduler", "lr=args.lr, weight_decay=1.0)\n    scheduler"),),
+        source="keras-team/keras#1895",
+    ),
+)

@@ -1,0 +1,72 @@
+"""What a session notices beside the passes: counts, and sentences for the reader."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was noticed beside the passes.
+
+    Args:
+        losses: calls by name.
+        refused: reasons why a loss was not watched, with how often.
+        optimizers: constructed.
+        stepped: steps of each optimizer, by id.
+        skipped: steps that a gradient scaler left out.
+        unreached: training losses that no backward pass came through although a step was taken.
+        eval_mode_training, train_mode_evaluation: passes in the other mode than expected.
+        training, evaluation: passes that were watched.
+        other_models: passes of networks that are not the watched one.
+        unmatched_rows: a pass whose loss got another number of rows than the network answered.
+        notes: sentences, once each, in order.
+    """
+
+    losses: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    optimizers: int = 0
+    stepped: Counter[int] = field(default_factory=Counter)
+    skipped: int = 0
+    unreached: int = 0
+    eval_mode_training: int = 0
+    train_mode_evaluation: int = 0
+    training: int = 0
+    evaluation: int = 0
+    other_models: int = 0
+    unmatched_rows: str = ""
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def note(self, sentence: str) -> None:
+        """Remember a sentence for the reader, once."""
+        self.notes.setdefault(sentence)
+
+    def mode_notes(self) -> tuple[str, ...]:
+        """What the counts say, as sentences."""
+        told = []
+        if self.eval_mode_training:
+            told.append(
+                f"In {self.eval_mode_training:,} of {self.training:,} training passes the network "
+                "was in eval mode."
+            )
+        if self.train_mode_evaluation:
+            told.append(
+                f"In {self.train_mode_evaluation:,} of {self.evaluation:,} evaluation passes the "
+                "network was in train mode."
+            )
+        if self.skipped:
+            told.append(f"A gradient scaler skipped steps, {self.skipped:,} in all.")
+        if self.unreached:
+            told.append(
+                "No backward pass had come through the watched loss when the optimizer stepped, "
+                f"{self.unreached:,} times."
+            )
+        if self.other_models:
+            told.append(
+                f"{self.other_models:,} passes of other networks, or of this one in a step that "
+                "was not its own, were left out."
+            )
+        if self.unmatched_rows:
+            told.append(f"The loss does not see a row an image: {self.unmatched_rows}.")
+        return tuple(told)

@@ -1,0 +1,64 @@
+"""Whether gradients start afresh at each step, and how large they are at first.
+
+Comes in: an optimizer after its step, and the moment at which the next backward pass begins. Goes
+out: an answer for the first steps. Reads a few small tensors then, and nothing afterwards.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+LOOKED_AT_STEPS = 20
+LOOKED_AT_PARAMETERS = 4
+
+
+class GradientWatch:
+    """Looks at the gradients of the first steps of one optimizer."""
+
+    def __init__(self) -> None:
+        self._norms: list[tuple[int, Tensor]] = []
+        self._watched: list[Tensor] = []
+        self._fresh = 0
+        self._old = 0
+
+    @torch.no_grad()
+    def after_step(self, optimizer: Optimizer, step: int) -> None:
+        """The optimizer has taken a step, `step` steps were done before."""
+        self._watched = []
+        if len(self._norms) >= LOOKED_AT_STEPS:
+            return
+        parameters = [
+            one
+            for group in optimizer.param_groups
+            for one in group["params"]
+            if one.grad is not None and one.grad.layout is torch.strided
+        ]
+        if not parameters:
+            return
+        norms = torch._foreach_norm([one.grad.detach() for one in parameters])
+        device = norms[0].device
+        total = torch.stack([one.float().to(device) for one in norms]).norm()
+        self._norms.append((step, total))
+        self._watched = sorted(parameters, key=Tensor.numel)[:LOOKED_AT_PARAMETERS]
+
+    def backward_begins(self) -> None:
+        """The first backward pass after a step: what do the gradients hold?"""
+        watched, self._watched = self._watched, []
+        if not watched:
+            return
+        if any(one.grad is not None and bool(one.grad.detach().any()) for one in watched):
+            self._old += 1
+        else:
+            self._fresh += 1
+
+    def cleared(self) -> bool | None:
+        """False when most steps began on old gradients, True when most did not, None unseen."""
+        if self._fresh + self._old == 0:
+            return None
+        return self._fresh > self._old
+
+    def norms(self) -> tuple[tuple[int, float], ...]:
+        """(step, norm of all gradients together) of the first steps."""
+        return tuple((step, float(norm)) for step, norm in self._norms)

@@ -1,0 +1,242 @@
+"""Training against evaluation. Causes: batchnorm-mismatch, train-eval-mismatch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
+from everyclass.diagnosis.case import CapturedBatch
+from everyclass.diagnosis.causes.inputs import channel_figures
+from everyclass.diagnosis.material import MOST_ROWS, Material, as_rows, first_rows
+from everyclass.diagnosis.trace import Pass, PassError, run_pass
+
+LEAST_AGREEMENT = 0.7
+BATCHES_UNTIL_SETTLED = 100
+"""Batches that BatchNorm's statistics have seen before they are judged: at momentum 0.1 what was
+there at the start counts 3e-5 then."""
+
+LEAST_IMAGES = 16
+MEAN_DIFFERENCE = 0.5
+SD_RATIO = 2.0
+SEPARATION = 0.95
+"""Chance that an image of one side has the larger mean (or spread) than one of the other, beyond
+which the two sides are called different; other classes in the batch move it less."""
+
+
+def train_against_eval(material: Material) -> Answer:
+    """The same batch with the batch's own statistics and with the running ones."""
+    norms = [m for m in material.model.modules() if isinstance(m, _BatchNorm)]
+    kept = [m for m in norms if m.track_running_stats and m.running_mean is not None]
+    if not kept:
+        raise NotApplicable("The model has no BatchNorm with running statistics.")
+    seen = max(_batches_seen(one) for one in kept)
+    if seen < BATCHES_UNTIL_SETTLED:
+        raise NotApplicable(
+            f"BatchNorm has seen {seen} batches; its running statistics are judged from "
+            f"{BATCHES_UNTIL_SETTLED} on."
+        )
+    own, running = _pass(material, "batchnorm"), material.evaluation
+    if own.scores is None or running.scores is None or own.loss is None or running.loss is None:
+        raise NotApplicable("No scores and loss were found to compare.")
+    first, second = _decisions(own.scores), _decisions(running.scores)
+    agreement = float((first == second).float().mean())
+    before, after = float(own.loss), float(running.loss)
+    evidence: dict[str, Any] = {
+        "agreement": agreement,
+        "loss_with_batch_statistics": before,
+        "loss_with_running_statistics": after,
+        "batches_seen": seen,
+    }
+    anchor = material.constant_loss
+    learned = anchor is not None and before < 0.7 * anchor
+    if agreement >= LEAST_AGREEMENT or not learned:
+        state = "" if learned else " (nothing learned yet that could be lost)"
+        return passed(
+            f"Training and evaluation mode agree on {figure(100 * agreement)} % of the batch"
+            f"{state}.",
+            evidence,
+        )
+    return accuse(
+        "batchnorm-mismatch",
+        f"With the batch's own statistics the loss is {figure(before)}, with BatchNorm's running "
+        f"ones {figure(after)}; the two agree on {figure(100 * agreement)} % of the batch.",
+        remedy="Larger and mixed batches, a larger BatchNorm momentum, or GroupNorm; and make sure "
+        "nothing but training batches passes in training mode.",
+        evidence=evidence,
+    )
+
+
+def evaluation_mode(material: Material) -> Answer:
+    """Evaluation batches that went through in training mode."""
+    modes = [one.model_training for one in material.case.evaluation]
+    known = [one for one in modes if one is not None]
+    if not known:
+        raise NotApplicable("No evaluation forward was seen.")
+    affected = sorted({type(m).__name__ for m in material.model.modules() if _acts_by_mode(m)})
+    wrong = sum(known)
+    evidence = {"evaluation_batches": len(known), "in_training_mode": wrong, "layers": affected}
+    if not wrong or not any("BatchNorm" in one for one in affected):
+        return passed(f"{len(known) - wrong} of {len(known)} ran in evaluation mode.", evidence)
+    return accuse(
+        "batchnorm-mismatch",
+        f"{wrong} of {len(known)} evaluation batches ran in training mode: {', '.join(affected)} "
+        "took them for training, and their statistics entered the model.",
+        remedy="Call model.eval() before evaluating and model.train() after.",
+        evidence=evidence,
+    )
+
+
+def validation_preprocessing(material: Material) -> Answer:
+    """Evaluation images that reach the first layer otherwise than training images."""
+    if not material.case.evaluation:
+        raise NotApplicable("No evaluation batch is known.")
+    training = _first_inputs(material, material.case.batches)
+    evaluation = _first_inputs(material, material.case.evaluation)
+    layer = material.first_layer
+    if min(len(training), len(evaluation)) < LEAST_IMAGES:
+        raise NotApplicable(f"Fewer than {LEAST_IMAGES} images are known on one side.")
+    if training.shape[1] != evaluation.shape[1]:
+        raise NotApplicable("Training and evaluation inputs have different channels.")
+    ours, theirs = (
+        channel_figures(training, layer.module),
+        channel_figures(evaluation, layer.module),
+    )
+    evidence: dict[str, Any] = {
+        "training": {"mean": list(ours.mean), "sd": list(ours.sd)},
+        "evaluation": {"mean": list(theirs.mean), "sd": list(theirs.sd)},
+    }
+    worst = _worst_difference(training, evaluation)
+    evidence |= worst
+    facts = (
+        f"training images have mean {_listed(ours.mean)} and standard deviation {_listed(ours.sd)} "
+        f"at the first layer, evaluation images {_listed(theirs.mean)} and {_listed(theirs.sd)}"
+    )
+    far = worst["mean_difference"] > MEAN_DIFFERENCE or worst["sd_ratio"] > SD_RATIO
+    if not far or worst["separation"] < SEPARATION:
+        return passed(f"Both sides are alike: {facts}.", evidence)
+    return accuse(
+        "train-eval-mismatch",
+        f"They are prepared differently: {facts}.",
+        remedy="Use one normalisation for both; only augmentation may differ.",
+        evidence=evidence,
+    )
+
+
+def _worst_difference(training: Tensor, evaluation: Tensor) -> dict[str, float]:
+    """The largest difference over channels, in means and in spread, and how well single images
+    tell the sides apart by either.
+    """
+    ours, theirs = _by_image(training), _by_image(evaluation)
+    pooled_ours, pooled_theirs = _pooled(training), _pooled(evaluation)
+    scale = torch.maximum(pooled_ours[1], pooled_theirs[1]).clamp(min=1e-12)
+    ratio = (pooled_ours[1].clamp(min=1e-12) / pooled_theirs[1].clamp(min=1e-12)).log().abs().exp()
+    separation = max(
+        separation_of(left[:, c], right[:, c])
+        for left, right in zip(ours, theirs)
+        for c in range(left.shape[1])
+    )
+    return {
+        "mean_difference": float(((pooled_ours[0] - pooled_theirs[0]).abs() / scale).max()),
+        "sd_ratio": float(ratio.max()),
+        "separation": separation,
+    }
+
+
+def separation_of(left: Tensor, right: Tensor) -> float:
+    """Chance that a value of one side exceeds one of the other, whichever is larger; 0.5 to 1.
+
+    Example:
+        >>> separation_of(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+        1.0
+    """
+    more = (left[:, None] > right[None, :]).float() + 0.5 * (
+        left[:, None] == right[None, :]
+    ).float()
+    share = float(more.mean())
+    return max(share, 1 - share)
+
+
+def _first_inputs(material: Material, batches: Sequence[CapturedBatch]) -> Tensor:
+    """What the first layer gets of the first few batches, in evaluation mode, on the CPU."""
+    found: list[Tensor] = []
+    for batch in batches[:4]:
+        try:
+            seen = run_pass(
+                material.model,
+                replace(first_rows(material.on_device(batch), MOST_ROWS), outputs=None),
+                loss_function=None,
+                mode="eval",
+            )
+        except PassError as error:
+            raise NotApplicable(f"The model could not be run on a batch: {error}") from error
+        layer = next((one for one in seen.layers if one.inputs is not None), None)
+        if layer is None or layer.inputs is None:
+            raise NotApplicable("No layer with weights takes floating inputs.")
+        inputs = layer.inputs.float().cpu()
+        # Batches of other image sizes are compared by their pixels, not by their shape.
+        found.append(inputs if inputs.ndim < 4 else _same_size(inputs, found))
+    if not found or len({one.shape[1:] for one in found}) > 1:
+        raise NotApplicable("The batches' inputs have different shapes.")
+    return torch.cat(found)
+
+
+def _same_size(inputs: Tensor, found: Sequence[Tensor]) -> Tensor:
+    if not found or found[0].shape[1:] == inputs.shape[1:]:
+        return inputs
+    return nn.functional.interpolate(inputs, size=found[0].shape[2:], mode="nearest")
+
+
+def _by_image(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """(images, channels) mean and standard deviation."""
+    columns = inputs.flatten(2) if inputs.ndim >= 4 else inputs.flatten(1).unsqueeze(1)
+    return columns.mean(dim=2), columns.std(dim=2, unbiased=False)
+
+
+def _pooled(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    columns = inputs.movedim(1, 0).flatten(1) if inputs.ndim >= 4 else inputs.reshape(1, -1)
+    return columns.mean(dim=1), columns.std(dim=1, unbiased=False)
+
+
+def _pass(material: Material, mode: str) -> Pass:
+    try:
+        return run_pass(
+            material.model,
+            material.small_batch,
+            loss_function=material.case.loss_function,
+            mode=mode,
+        )
+    except PassError as error:
+        raise NotApplicable(f"The model could not be run on the batch: {error}") from error
+
+
+def _decisions(scores: Tensor) -> Tensor:
+    rows = as_rows(scores.detach())
+    return rows.argmax(dim=1) if rows.shape[1] > 1 else (rows[:, 0] > 0).long()
+
+
+def _batches_seen(norm: _BatchNorm) -> int:
+    return 0 if norm.num_batches_tracked is None else int(norm.num_batches_tracked)
+
+
+def _acts_by_mode(module: nn.Module) -> bool:
+    dropout = isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+    return dropout or isinstance(module, _BatchNorm)
+
+
+def _listed(values: Sequence[float]) -> str:
+    if len(values) > 4:
+        return f"{figure(min(values))} to {figure(max(values))}"
+    return " / ".join(figure(value) for value in values)
+
+
+CHECKS = (
+    Check(name="train-against-eval", run=train_against_eval),
+    Check(name="evaluation-mode", run=evaluation_mode, needs_finite=False),
+    Check(name="validation-preprocessing", run=validation_preprocessing),
+)

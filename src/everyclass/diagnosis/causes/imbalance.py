@@ -1,0 +1,268 @@
+"""Class weights of the loss. Causes: loss-weights-wrong, double-correction.
+
+Whether imbalance itself is at fault is no matter of form: a trial that corrects it shows that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
+from everyclass.diagnosis.material import BINARY_LOSSES, Material
+
+IMBALANCED_FROM = 2.0
+LEAST_IMAGES = 5
+"""Of each class in the counts before weights are compared with them."""
+
+LEAST_IN_STREAM = 20
+"""The same where only the stream's labels are known: fewer, and chance makes imbalance."""
+
+WRONG_CORRELATION = 0.5
+EXTREME_RATIO = 1e4
+BEYOND_INVERSE = 10.0
+
+UNEQUAL_FROM = 3.0
+EVEN_RATIO = 1.5
+"""Largest over smallest share of a stream that a balanced sampler might have made."""
+
+INVERTED_SLOPE = -0.5
+
+
+def loss_weights(material: Material) -> Answer:
+    """Weights that point the wrong way, are in another order, or extreme."""
+    if material.spec.name in BINARY_LOSSES:
+        return _positive_weight(material)
+    weights = _weights(material)
+    counts = _class_counts(material)
+    present = [w for w, n in zip(weights, counts) if n] if counts else weights
+    evidence: dict[str, Any] = {"weights": weights, "counts": list(counts) if counts else None}
+    if min(weights) < 0 or not all(math.isfinite(w) for w in weights):
+        return _wrong(
+            f"Class weights reach from {figure(min(weights))} to {figure(max(weights))}.", evidence
+        )
+    positive = [w for w in present if w > 0]
+    ratio = max(positive) / min(positive) if positive else math.inf
+    evidence["weight_ratio"] = ratio
+    if counts is None or min(counts) < LEAST_IMAGES:
+        if ratio > EXTREME_RATIO:
+            return _wrong(
+                f"The largest class weight is {figure(ratio)} times the smallest.", evidence
+            )
+        return passed(
+            f"Class weights differ by a factor of {figure(ratio)}; too few labels are known to "
+            "compare them with counts.",
+            evidence,
+        )
+    return _against_counts(material, weights, counts, ratio, evidence)
+
+
+def _against_counts(
+    material: Material,
+    weights: Sequence[float],
+    counts: Sequence[int],
+    ratio: float,
+    evidence: dict[str, Any],
+) -> Answer:
+    imbalance = max(counts) / min(counts)
+    evidence["imbalance_ratio"] = imbalance
+    if ratio > max(EXTREME_RATIO, BEYOND_INVERSE * imbalance**2):
+        return _wrong(
+            f"The largest class weight is {figure(ratio)} times the smallest, at an imbalance of "
+            f"{figure(imbalance)}.",
+            evidence,
+        )
+    if imbalance < IMBALANCED_FROM or ratio < 1.5 or min(weights) <= 0:
+        return passed(f"Class weights differ by a factor of {figure(ratio)}.", evidence)
+    log_w, log_n = _logs(weights), _logs(counts)
+    aligned = correlation(log_w, log_n)
+    best = correlation(sorted(log_w, reverse=True), sorted(log_n))
+    evidence |= {"correlation": aligned, "correlation_in_best_order": best}
+    if aligned >= WRONG_CORRELATION:
+        reverse = len(weights) > 2 and correlation(log_w[::-1], log_n) <= -0.95
+        how = (
+            "inverse frequencies in reversed class order" if reverse else "larger where counts are"
+        )
+        return _wrong(
+            f"Class weights are {how} (correlation of their logarithms {figure(aligned)}; a "
+            "correction has a negative one): the rare classes count even less.",
+            evidence,
+        )
+    if len(weights) > 2 and best <= -0.95 and aligned > -0.5:
+        return _wrong(
+            "The class weights fit the counts, but in another class order (correlation of their "
+            f"logarithms {figure(aligned)} as they stand, {figure(best)} when sorted).",
+            evidence,
+        )
+    return passed(
+        f"Class weights rise as counts fall (correlation of their logarithms {figure(aligned)}).",
+        evidence,
+    )
+
+
+def _positive_weight(material: Material) -> Answer:
+    weight = material.spec.pos_weight
+    if weight is None:
+        raise NotApplicable("The loss has no class weights.")
+    value = float(weight.detach().double().mean())
+    counts = _class_counts(material)
+    evidence: dict[str, Any] = {"pos_weight": value, "counts": list(counts) if counts else None}
+    if weight.numel() != 1 or counts is None or len(counts) != 2 or min(counts) < LEAST_IMAGES:
+        return passed(f"pos_weight is {figure(value)}.", evidence)
+    wanted = counts[0] / counts[1]
+    evidence["negatives_per_positive"] = wanted
+    if value <= 0 or math.log(value) * math.log(wanted) < -(math.log(1.5) ** 2):
+        return _wrong(
+            f"pos_weight is {figure(value)}, but there are {figure(wanted)} negatives per "
+            "positive: the larger class is made larger.",
+            evidence,
+        )
+    return passed(
+        f"pos_weight {figure(value)} at {figure(wanted)} negatives per positive.", evidence
+    )
+
+
+def weights_and_smoothing(material: Material) -> Answer:
+    """Class weights that label smoothing turns into a preference for the rare class.
+
+    PyTorch weighs the smoothing's term too: an image of class y has the target
+    (1 - s) w_y [c = y] + s w_c / C. Where the largest entry is not y, the loss itself asks for
+    another class, however sure the network is of y.
+    """
+    spec = material.spec
+    if spec.label_smoothing == 0:
+        raise NotApplicable("The loss smooths no labels.")
+    weights = torch.tensor(_weights(material), dtype=torch.float64)
+    n = len(weights)
+    smooth = spec.label_smoothing * weights / n
+    own = (1 - spec.label_smoothing) * weights + smooth
+    top = int(weights.argmax())
+    turned = [c for c in range(n) if float(own[c]) < float(smooth[top])]
+    evidence = {
+        "label_smoothing": spec.label_smoothing,
+        "weights": weights.tolist(),
+        "classes_turned": turned,
+        "largest_weight": top,
+    }
+    if not turned:
+        return passed("Label smoothing leaves every class its own largest target.", evidence)
+    return accuse(
+        "loss-weights-wrong",
+        f"With label smoothing {figure(spec.label_smoothing)} the class weights apply to the "
+        f"smoothing too: for images of {len(turned)} of {n} classes the loss is lowest when "
+        f"{material.class_name(top)} is predicted.",
+        remedy="Drop label smoothing or the weights, or smooth the targets yourself and weight "
+        "each image by its own class.",
+        evidence=evidence,
+    )
+
+
+def double_correction(material: Material) -> Answer:
+    """Weights on a stream that was evened out already."""
+    weights = _weights(material)
+    stream = material.stream_counts
+    if len(stream) != len(weights) or min(stream) < 2 * LEAST_IMAGES:
+        raise NotApplicable("Too few labels of the stream are known to compare with the weights.")
+    ratio = max(weights) / min(weights) if min(weights) > 0 else math.inf
+    known = material.case.class_counts
+    evidence: dict[str, Any] = {
+        "weights": weights,
+        "stream": list(stream),
+        "counts": list(known) if known else None,
+    }
+    remedy = (
+        "Correct imbalance once: keep the sampler and drop the weights, or shuffle plainly and "
+        "keep the weights."
+    )
+    even = max(stream) / min(stream)
+    if known is not None and len(known) == len(weights) and min(known) > 0:
+        imbalance = max(known) / min(known)
+        if imbalance < IMBALANCED_FROM or ratio < 1.5:
+            return passed("There is one correction at most.", evidence)
+        log_n = _logs(known)
+        sampled = slope(_logs(stream), log_n)
+        total = sampled + slope(_logs(weights), log_n)
+        evidence |= {"stream_exponent": sampled, "total_exponent": total}
+        if total <= INVERTED_SLOPE and sampled < 0.5:
+            return accuse(
+                "double-correction",
+                f"Sampler and loss weights both correct an imbalance of {figure(imbalance)}: what "
+                f"counts goes as the images per class to the power {figure(total)} (1 is "
+                "uncorrected, 0 even), so the rare classes dominate.",
+                remedy=remedy,
+                evidence=evidence,
+            )
+        return passed(
+            f"What counts goes as the images per class to the power {figure(total)}.", evidence
+        )
+    if ratio >= UNEQUAL_FROM and even <= EVEN_RATIO and min(stream) >= 10 * LEAST_IMAGES:
+        return accuse(
+            "double-correction",
+            f"Labels arrive evenly (largest over smallest share {figure(even)}), yet class weights "
+            f"differ by a factor of {figure(ratio)}: a sampler and the weights both correct.",
+            remedy=remedy,
+            evidence=evidence,
+        )
+    return passed(f"The stream's largest class is {figure(even)} times its smallest.", evidence)
+
+
+def correlation(left: Sequence[float], right: Sequence[float]) -> float:
+    """Pearson's; 0 where one side does not vary."""
+    pair = torch.tensor([list(left), list(right)], dtype=torch.float64)
+    centred = pair - pair.mean(dim=1, keepdim=True)
+    sizes = centred.norm(dim=1)
+    if float(sizes.min()) < 1e-12:
+        return 0.0
+    return float((centred[0] * centred[1]).sum() / (sizes[0] * sizes[1]))
+
+
+def slope(values: Sequence[float], along: Sequence[float]) -> float:
+    """Of the least-squares line of `values` along `along`."""
+    y, x = torch.tensor(values).double(), torch.tensor(along).double()
+    x = x - x.mean()
+    return float((x * y).sum() / x.square().sum().clamp(min=1e-12))
+
+
+def _wrong(sentence: str, evidence: dict[str, Any]) -> Answer:
+    return accuse(
+        "loss-weights-wrong",
+        sentence,
+        remedy="Weights go by class id, in the order of the outputs, and fall as counts rise: "
+        "everyclass.balanced_weights(counts) gives them.",
+        evidence=evidence,
+    )
+
+
+def _weights(material: Material) -> list[float]:
+    weight: Tensor | None = material.spec.weight
+    if weight is None or weight.numel() != material.n_outputs:
+        raise NotApplicable("The loss has no class weights.")
+    values: list[float] = weight.detach().double().cpu().flatten().tolist()
+    return values
+
+
+def _class_counts(material: Material) -> tuple[int, ...] | None:
+    """Of the training set; of the stream where that is all that is known."""
+    known = material.case.class_counts
+    if known is not None:
+        return known
+    try:
+        stream = material.stream_counts
+    except NotApplicable:
+        return None
+    return stream if min(stream) >= LEAST_IN_STREAM else None
+
+
+def _logs(values: Sequence[float] | Sequence[int]) -> list[float]:
+    return [math.log(value) for value in values]
+
+
+CHECKS = (
+    Check(name="loss-weights", run=loss_weights, needs_finite=False),
+    Check(name="weights-and-smoothing", run=weights_and_smoothing, needs_finite=False),
+    Check(name="double-correction", run=double_correction, needs_finite=False),
+)

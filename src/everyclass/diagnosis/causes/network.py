@@ -1,0 +1,289 @@
+"""The network itself: non-finite numbers, outputs that ignore their input, dead units, weights that
+are all alike. Causes: non-finite, dead-units, poor-initialisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from everyclass.contracts import CauseId
+from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
+from everyclass.diagnosis.material import Material, unwrapped
+from everyclass.diagnosis.nested import tensors_in
+from everyclass.diagnosis.trace import Layer, Pass
+
+DEAD_SHARE = 0.9
+LEAST_IMAGES = 8
+"""In the batch, before units that none of them switches on are called dead."""
+
+SAME_OUTPUT = 1e-6
+"""Variation of the scores between images, relative to their size, that rounding explains."""
+
+FAINT_SIGNAL = 1e-4
+"""The same at the last layer's input, at the initial weights: below it images are told apart by
+one part in 10,000 and learning has nothing to hold on to."""
+
+
+def first_non_finite(material: Material) -> Answer:
+    """The first place where NaN or infinity appears."""
+    found = _non_finite_place(material)
+    if found is None:
+        return passed("Inputs, weights, layers, loss and gradients are finite.", {})
+    kind, place = found
+    return accuse(
+        "non-finite",
+        f"The first non-finite numbers are in {place}.",
+        remedy=_REMEDIES.get(kind, _REMEDIES["layer"]),
+        evidence={"kind": kind, "first": place},
+    )
+
+
+def _non_finite_place(material: Material) -> tuple[str, str] | None:
+    """(kind, where), in the order numbers flow."""
+    batch = material.small_batch
+    for tensor in tensors_in((batch.args, dict(batch.keywords))):
+        # Masks hold minus infinity on purpose; images and features hold neither.
+        if tensor.is_floating_point() and tensor.ndim >= 2 and _broken_rows(tensor):
+            return "inputs", f"the inputs ({_broken_rows(tensor)} of {tensor.shape[0]} rows)"
+    for name, parameter in material.model.named_parameters():
+        if not _finite(parameter.detach()):
+            return "weights", f"parameter '{name}'"
+    for name, buffer in material.model.named_buffers():
+        if name.endswith(("running_mean", "running_var")) and not _finite(buffer):
+            return "weights", f"buffer '{name}'"
+    seen = material.training
+    for layer in seen.layers:
+        if not layer.finite:
+            return "layer", f"the output of layer '{layer.name}'"
+    if seen.loss is not None and not _finite(seen.loss):
+        return "layer", "the loss, though every layer's output is finite"
+    for name, gradient in seen.gradients.items():
+        if gradient is not None and not gradient.is_sparse and not _finite(gradient):
+            return "layer", f"the gradient of '{name}'"
+    return None
+
+
+_REMEDIES = {
+    "inputs": "Find the images or rows that hold them and mend or leave out these.",
+    "weights": "Go back to a checkpoint before; a lower rate or gradient clipping keeps them "
+    "finite.",
+    "layer": "Guard logarithms, divisions and square roots there, or compute that part in float32.",
+}
+
+
+def _broken_rows(tensor: Tensor) -> int:
+    return int((~torch.isfinite(tensor.flatten(1))).any(dim=1).sum())
+
+
+def _finite(tensor: Tensor) -> bool:
+    # A sum is finite only if every number is, and much faster; it may overflow, though.
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
+
+
+def input_dependence(material: Material) -> Answer:
+    """Scores that are the same whatever the image is."""
+    seen, name = material.training, "scores"
+    if material.scores.shape[0] < 2 or _all_rows_equal(material):
+        raise NotApplicable("The batch holds no two different inputs.")
+    variation = _spread(material.scores)
+    head = seen.last_matrix
+    if head is not None and _is_zero(head) and head.input_variation is not None:
+        # Heads are set to zero on purpose; what counts is whether their inputs differ.
+        variation, name = head.input_variation, f"inputs of the last layer ('{head.name}')"
+    evidence: dict[str, Any] = {"variation": variation, "measured_at": name}
+    if variation > SAME_OUTPUT:
+        return passed(
+            f"The {name} vary between images by {figure(variation)} of their size.", evidence
+        )
+    dead = _dead_layers(seen)
+    evidence["dead_layers"] = [one for one, _ in dead]
+    cause = _why_constant(material, dead)
+    where = f": no unit is active after '{dead[0][0]}'" if cause == "dead-units" and dead else ""
+    return accuse(
+        cause,
+        f"The {name} are the same for every image (they vary by {figure(variation)} of their "
+        f"size){where}.",
+        remedy=_constant_remedy(cause),
+        evidence=evidence,
+    )
+
+
+def _why_constant(material: Material, dead: list[tuple[str, float]]) -> CauseId:
+    if material.initial or _mostly_alike(material):
+        return "poor-initialisation"
+    if any(share == 1 for _, share in dead):
+        return "dead-units"
+    try:
+        start = material.start.scores
+    except NotApplicable:
+        start = None
+    if start is not None and start.ndim >= 2 and _spread(start.flatten(1)) <= SAME_OUTPUT:
+        return "poor-initialisation"
+    raise NotApplicable(
+        "The scores are the same for every image; what drove them there is for a trial to show."
+    )
+
+
+def _constant_remedy(cause: CauseId) -> str:
+    if cause == "dead-units":
+        return "Lower the rate, scale the inputs, or use LeakyReLU; dead units do not come back."
+    return "Initialise with He's or Xavier's scheme, or put a normalisation between the layers."
+
+
+def dead_units(material: Material) -> Answer:
+    """Rectifiers with hardly a unit left that any image switches on."""
+    seen = material.training
+    if not seen.rectifiers:
+        raise NotApplicable("The network has no ReLU.")
+    n_images = material.small_batch.targets
+    if n_images is None or n_images.shape[0] < LEAST_IMAGES:
+        raise NotApplicable(f"Fewer than {LEAST_IMAGES} images tell little about single units.")
+    shares = [(one.after, one.dead / one.units) for one in seen.rectifiers]
+    worst = max(shares, key=lambda one: one[1])
+    evidence: dict[str, Any] = {
+        "images": int(n_images.shape[0]),
+        "layers": [{"after": after, "dead_share": share} for after, share in shares],
+    }
+    dead = _dead_layers(seen)
+    if dead and _mostly_alike(material):
+        raise NotApplicable("Units of a layer are copies of each other; see weights-differ.")
+    if not dead or material.learned:
+        return passed(
+            f"At most {figure(100 * worst[1])} % of a layer's units (after '{worst[0]}') are off "
+            "for every image of the batch.",
+            evidence,
+        )
+    after, share = dead[0]
+    return accuse(
+        "dead-units",
+        f"{figure(100 * share)} % of the units after '{after}' are off for every image of the "
+        f"batch ({n_images.shape[0]} images).",
+        remedy=_constant_remedy("dead-units"),
+        evidence=evidence,
+    )
+
+
+def _dead_layers(seen: Pass) -> list[tuple[str, float]]:
+    return [
+        (one.after, one.dead / one.units)
+        for one in seen.rectifiers
+        if one.units and one.dead / one.units > DEAD_SHARE
+    ]
+
+
+def weights_differ(material: Material) -> Answer:
+    """Units of a layer that are copies of each other stay so: they get the same gradient."""
+    layers = list(_matrices(material.model))
+    if not layers:
+        raise NotApplicable("The network has no linear or convolution layer that is trained.")
+    alike, counted = _alike_before_head(material)
+    evidence: dict[str, Any] = {"layers": len(layers), "alike": alike}
+    if not _mostly_alike(material):
+        return passed(
+            f"{len(layers) - len(alike)} of {len(layers)} layers have units that differ.", evidence
+        )
+    zero = [name for name, weight in layers if name in alike and not bool(weight.any())]
+    kind = "all zero" if len(zero) == len(alike) else "all alike"
+    return accuse(
+        "poor-initialisation",
+        f"The units of {len(alike)} of {len(counted)} layers are {kind} ({names(alike)}): they get "
+        "the same gradient and stay alike.",
+        remedy="Initialise weights at random: nn.init.kaiming_normal_, or PyTorch's own default.",
+        evidence=evidence,
+    )
+
+
+def initial_signal(material: Material) -> Answer:
+    """How well the last layer can tell images apart before training."""
+    seen = material.start
+    head = seen.last_matrix
+    if head is None or head.input_variation is None or _all_rows_equal(material):
+        raise NotApplicable("No last layer was seen to get two different images.")
+    by_layer = {one.name: one.variation for one in seen.layers if one.variation is not None}
+    value = head.input_variation
+    evidence: dict[str, Any] = {"variation": value, "layer": head.name, "by_layer": by_layer}
+    if value >= FAINT_SIGNAL:
+        return passed(
+            f"At the initial weights the last layer's inputs vary between images by "
+            f"{figure(value)} of their size.",
+            evidence,
+        )
+    first = next((name for name, one in by_layer.items() if one < 10 * FAINT_SIGNAL), head.name)
+    return accuse(
+        "poor-initialisation",
+        f"At the initial weights the signal fades with depth: at the last layer images differ by "
+        f"{figure(value)} of the numbers' size (below {figure(10 * FAINT_SIGNAL)} from '{first}').",
+        remedy="Initialise with He's scheme for ReLU, put BatchNorm between the layers, or use "
+        "fewer of them.",
+        evidence=evidence,
+    )
+
+
+def _matrices(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """(name, (units, inputs) weight) of trained linear and convolution layers with two units."""
+    for name, module in unwrapped(model).named_modules():
+        if isinstance(module, (nn.Linear, _ConvNd)):
+            weight = module.weight
+            if isinstance(weight, Tensor) and weight.requires_grad and weight.shape[0] > 1:
+                yield name, weight.detach().flatten(1)
+
+
+def _alike(model: nn.Module) -> list[str]:
+    """Layers whose units all have the same weights."""
+    return [
+        name
+        for name, weight in _matrices(model)
+        # Two units decide almost every case without a look at the rest.
+        if bool((weight[1] == weight[0]).all()) and bool((weight == weight[:1]).all())
+    ]
+
+
+def _alike_before_head(material: Material) -> tuple[list[str], list[str]]:
+    """Layers whose units are alike, and all layers, without the last: that one may start at 0."""
+    head = material.training.last_matrix
+    last = "" if head is None else head.name
+    alike = [name for name in _alike(material.model) if name != last]
+    return alike, [name for name, _ in _matrices(material.model) if name != last]
+
+
+def _mostly_alike(material: Material) -> bool:
+    """Half of them. A single one may be meant: residual branches end in zeros."""
+    alike, counted = _alike_before_head(material)
+    return bool(alike) and 2 * len(alike) >= len(counted)
+
+
+def _is_zero(layer: Layer) -> bool:
+    weights = [p for p in layer.module.parameters() if p.ndim >= 2]
+    return bool(weights) and not any(bool(p.detach().any()) for p in weights)
+
+
+def _spread(scores: Tensor) -> float:
+    """Standard deviation between rows over root mean square."""
+    values = scores.detach().double()
+    size = values.square().mean().sqrt()
+    if float(size) == 0:
+        return 0.0
+    return float(values.var(dim=0, unbiased=False).mean().sqrt() / size)
+
+
+def _all_rows_equal(material: Material) -> bool:
+    batch = material.small_batch
+    n = None if batch.targets is None else batch.targets.shape[0]
+    tensors = [
+        t for t in tensors_in((batch.args, dict(batch.keywords))) if t.ndim >= 2 and t.shape[0] == n
+    ]
+    return bool(tensors) and all(bool((t == t[:1]).all()) for t in tensors)
+
+
+CHECKS = (
+    Check(name="first-non-finite", run=first_non_finite, needs_finite=False),
+    Check(name="input-dependence", run=input_dependence),
+    Check(name="dead-units", run=dead_units),
+    Check(name="weights-differ", run=weights_differ, needs_finite=False),
+    Check(name="initial-signal", run=initial_signal),
+)

@@ -1,0 +1,91 @@
+"""Tensors inside what a model takes and gives: tuples, lists, dicts, dataclasses.
+
+Comes in: the arguments or the output of somebody's model. Goes out: its tensors, the same
+structure with other tensors, or the scores of the classes. Knows no model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor inside, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from tensors_in(one)
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            yield from tensors_in(one)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, field.name))
+
+
+def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same tuples, lists and dicts with every tensor changed; other things as they are."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        # A plain dict: tokenizers hand out classes of their own that take no items.
+        return {key: map_tensors(one, change) for key, one in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_tensors(one, change) for one in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map_tensors(one, change) for one in value)
+    return value
+
+
+def take_rows(value: Any, rows: Tensor, *, n_rows: int) -> Any:
+    """The structure with only these rows of each tensor whose first dimension is the batch.
+
+    Args:
+        rows: (k,) int64, which rows, on the CPU.
+        n_rows: size of the batch; tensors of another first dimension stay whole.
+    """
+
+    def change(tensor: Tensor) -> Tensor:
+        if tensor.ndim == 0 or tensor.shape[0] != n_rows:
+            return tensor
+        return tensor[rows.to(tensor.device)]
+
+    return map_tensors(value, change)
+
+
+def scores_in(output: Any, *, n_rows: int | None) -> Tensor | None:
+    """The scores of the classes in what a model returned.
+
+    A tensor is taken as it is; else what is called `logits`; else the first floating tensor with
+    a row for each row of the batch.
+
+    Args:
+        output: of the model.
+        n_rows: size of the batch, None when not known.
+    Returns:
+        None when there is no such tensor.
+    """
+    if isinstance(output, Tensor):
+        return output
+    named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    if isinstance(named, Tensor):
+        return named
+    for tensor in tensors_in(output):
+        if tensor.is_floating_point() and tensor.ndim >= 1 and n_rows in (None, tensor.shape[0]):
+            return tensor
+    return None
+
+
+def rows_as_matrix(value: Any, *, n_rows: int) -> tuple[Tensor, ...]:
+    """Each tensor with a row for each row of the batch, flattened to (n_rows, -1) float32."""
+    return tuple(
+        tensor.detach().reshape(n_rows, -1).to(torch.float32)
+        for tensor in tensors_in(value)
+        if tensor.ndim >= 2 and tensor.shape[0] == n_rows and tensor.numel() > 0
+    )

@@ -1,0 +1,166 @@
+"""Evaluations that a training runs by itself: their confusion, and whether only they collapse.
+
+Comes in: evaluation passes. Goes out: when an evaluation is complete, what it shows. The verdict on
+a confusion matrix is that of `stats.collapse`; here it is decided when to say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from everyclass.contracts import Severity, Verdict
+from everyclass.monitoring.ranks import RankSums
+from everyclass.monitoring.summary import LastEvaluation
+from everyclass.stats.collapse import collapse_verdict
+from everyclass.stats.confusion import predicted_counts, recall
+
+LEAST_TRAIN_KAPPA = 0.2
+"""Training batches must do this well before an evaluation without information is remarkable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """What a complete evaluation says. `verdict` is None when there is nothing to tell."""
+
+    verdict: Verdict | None = None
+    recovered: bool = False
+    severity: Severity = "warning"
+    since_step: int | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+    sentence: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Evaluations:
+    """The evaluations of one run; the counts of the open one stay on the device.
+
+    Args:
+        n_classes: C.
+    """
+
+    n_classes: int
+    open_passes: int = 0
+    done: int = 0
+    collapsed_since: int | None = None
+    collapsed_in_a_row: int = 0
+    told: bool = False
+    _counts: Tensor | None = None
+    _last: NDArray[np.int64] | None = None
+    _last_step: int = 0
+
+    def add(self, logits: Tensor, targets: Tensor) -> None:
+        """Count one pass."""
+        with torch.no_grad():
+            if self._counts is None:
+                size = self.n_classes * self.n_classes
+                self._counts = torch.zeros(size, dtype=torch.int64, device=logits.device)
+            targets = targets.to(logits.device)
+            counted = (targets >= 0) & (targets < self.n_classes)
+            cells = targets.clamp(0, self.n_classes - 1) * self.n_classes + logits.argmax(dim=1)
+            self._counts.index_add_(0, cells, counted.long())
+        self.open_passes += 1
+
+    def sum_over(self, ranks: RankSums) -> None:
+        """Make the open evaluation that of all ranks; one that saw no image takes part."""
+        size = self.n_classes * self.n_classes
+        counts = torch.zeros(size, dtype=torch.int64) if self._counts is None else self._counts
+        total = ranks.sum_counts(counts)
+        self._counts = total if bool(total.any()) else None
+        self.open_passes = 0 if self._counts is None else max(1, self.open_passes)
+
+    def close(
+        self,
+        *,
+        step: int,
+        names: Sequence[str],
+        opening: bool,
+        train_kappa: float,
+        level: float,
+    ) -> Closed:
+        """End the open evaluation and say what it shows.
+
+        Said only of a run whose training batches do well: until then an evaluation shows what the
+        training stream shows too. The first evaluation without information may be the lag of
+        BatchNorm's running statistics, so the alarm needs a second one in a row.
+
+        Args:
+            step: optimizer steps done.
+            opening: whether the training stream was not yet shown to be informative.
+            train_kappa: of the last training batches.
+            level: of the k-th evaluation is level / (k (k + 1)).
+        """
+        assert self._counts is not None
+        size = self.n_classes
+        matrix = self._counts.cpu().numpy().reshape(size, size)
+        self._counts, self.open_passes = None, 0
+        self._last, self._last_step = matrix, step
+        self.done += 1
+        if matrix.sum() == 0:
+            return Closed()
+        spent = level / (self.done * (self.done + 1))
+        found = collapse_verdict(matrix, classes=names, level=spent)
+        if found.verdict != "collapsed":
+            recovered, self.told = self.told, False
+            self.collapsed_since, self.collapsed_in_a_row = None, 0
+            return Closed(recovered=recovered)
+        if opening or train_kappa < LEAST_TRAIN_KAPPA:
+            return Closed()
+        self.collapsed_in_a_row += 1
+        if self.collapsed_since is None:
+            self.collapsed_since = step
+        if self.told or self.collapsed_in_a_row < 2:
+            return Closed()
+        self.told = True
+        return self._finding(found.sentence, train_kappa, "alarm", names)
+
+    def at_the_end(self, *, train_kappa: float, names: Sequence[str]) -> Closed:
+        """What a single collapsed evaluation is worth when no second one came: a warning."""
+        if self.told or self.collapsed_in_a_row == 0 or self._last is None:
+            return Closed()
+        sentence = collapse_verdict(self._last, classes=names, level=0.01).sentence
+        return self._finding(sentence, train_kappa, "warning", names)
+
+    def _finding(
+        self, sentence: str, train_kappa: float, severity: Severity, names: Sequence[str]
+    ) -> Closed:
+        assert self._last is not None
+        predicted = predicted_counts(self._last)
+        top = int(predicted.argmax())
+        return Closed(
+            verdict="collapsed",
+            severity=severity,
+            since_step=self.collapsed_since,
+            evidence={
+                "stream": "evaluation",
+                "images": int(predicted.sum()),
+                "class": names[top],
+                "predicted_share": round(float(predicted[top] / predicted.sum()), 4),
+                "train_kappa": round(train_kappa, 4),
+            },
+            sentence=(
+                f"Training batches do well (kappa {train_kappa:.2f}) and only the evaluation has "
+                f"collapsed, since the one at step {self.collapsed_since:,}: {sentence}"
+            ),
+        )
+
+    def last(self, names: Sequence[str]) -> LastEvaluation | None:
+        """The last complete evaluation."""
+        if self._last is None or self._last.sum() == 0:
+            return None
+        found = collapse_verdict(self._last, classes=names)
+        predicted = predicted_counts(self._last)
+        return LastEvaluation(
+            step=self._last_step,
+            images=int(self._last.sum()),
+            recalls=tuple(float(one) for one in recall(self._last)),
+            predicted_shares=tuple(float(one) for one in predicted / predicted.sum()),
+            verdict=found.verdict,
+            sentence=found.sentence,
+        )

@@ -1,0 +1,373 @@
+"""Forward passes pooled into rounds, and the bounded history of rounds that tells progress.
+
+Comes in: `Rows`, a row a pass. Goes out: `Round` values of at least 32 images each, whatever the
+batch size; and the answer to "is it still learning?". Alarms are in `alarms`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everyclass.monitoring.measures import Rows, ScoreKind
+
+Floats = NDArray[np.float64]
+
+ROUND_IMAGES = 32
+"""A batch of four is too noisy to bet on; a batch of 32 or more is a round of its own."""
+
+HISTORY = 256
+"""Records kept. When full, neighbours are joined, so memory does not grow with the run."""
+
+LEAST_RECORDS = 6
+"""Records on each side of a comparison."""
+
+SIGNIFICANT = 2.5
+"""Standard errors that a trend needs. A trend only *excuses* a run: seen where there is none, it
+delays an alarm; missed where there is one, it lets a slow run be accused."""
+
+RECENT = 24
+"""Rounds, half against half, that tell a change of late."""
+
+LEAST_RISE = 0.15
+"""Rise of the correlation of scores and labels, over the age of a run, that counts as a start."""
+
+LEAST_GROWTH = 0.2
+"""Relative growth, over the age of the run, that counts as learning."""
+
+ONE_CLASS_SHARE = 0.95
+"""Share of a round's predictions in one class from which the round counts as single-class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What consecutive passes with at least `ROUND_IMAGES` images tell together.
+
+    Args:
+        first_step, last_step: optimizer steps done at the first and the last pass.
+        images: that counted.
+        predicted, labelled, hits, own_log_probs: (C,), see `measures.Rows`.
+        expected_hits: hits of the same predictions on shuffled labels, pass by pass.
+        escapes: images neither labelled nor predicted as their pass's most frequent prediction.
+        others: images not labelled as it.
+        log_loss: sum of -ln p(own class), the smaller of the two readings of the logits.
+        anchor: what the class frequencies alone cost on the same images, same unit.
+        advantage: mean score of the own class above that of shuffled labels.
+        square, common: see `measures.Rows`; means over passes.
+        given_loss: mean of what the script's loss said, NaN when it was not given.
+    """
+
+    first_step: int
+    last_step: int
+    images: float
+    predicted: Floats
+    labelled: Floats
+    hits: Floats
+    own_log_probs: Floats
+    expected_hits: float
+    escapes: float
+    others: float
+    log_loss: float
+    anchor: float
+    advantage: float
+    square: float
+    common: float
+    given_loss: float
+
+    @property
+    def gain(self) -> float:
+        """Share of the anchor that the loss is below it; NaN for images of one class only."""
+        return 1 - self.log_loss / self.anchor if self.anchor > 0 else math.nan
+
+    @property
+    def excess(self) -> float:
+        """Nats an image above the anchor."""
+        return (self.log_loss - self.anchor) / self.images
+
+    @property
+    def correlation(self) -> float:
+        """The advantage in units of the spread of the scores between images; 0 without any."""
+        spread = math.sqrt(max(self.square - self.common, 0.0))
+        # What float32 leaves of scores that are the same for all images is rounding.
+        return self.advantage / spread if spread > 1e-5 * math.sqrt(self.square) else 0.0
+
+    @property
+    def kappa(self) -> float:
+        """Hits above those of shuffled labels, as a share of what is possible (Cohen 1960)."""
+        room = self.images - self.expected_hits
+        return (float(self.hits.sum()) - self.expected_hits) / room if room > 1e-9 else 0.0
+
+    @property
+    def one_class(self) -> int | None:
+        """The class that (almost) every image was given, if there is one."""
+        top = int(self.predicted.argmax())
+        return top if self.predicted[top] >= ONE_CLASS_SHARE * self.images else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Pool:
+    """Turns rows into rounds; keeps what is left over for the next rows.
+
+    Args:
+        kind: of the scores; the gain of mere `scores` is Cohen's kappa.
+    """
+
+    n_classes: int
+    kind: ScoreKind
+    counts: Floats = field(init=False)
+    _left: list[tuple[int, Rows]] = field(default_factory=list, init=False)
+    _images: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros(self.n_classes)
+
+    def log_prior(self) -> Floats:
+        """ln of the class frequencies seen so far, one image of each class added."""
+        return np.asarray(np.log((self.counts + 1) / (self.counts.sum() + self.n_classes)))
+
+    def add(self, rows: Rows, steps: list[int]) -> Iterator[Round]:
+        """Take rows in and give the rounds that are complete.
+
+        Args:
+            steps: optimizer steps done at each row.
+        """
+        self.counts += rows.labelled.sum(axis=0)
+        start = 0
+        for i in range(len(rows)):
+            self._images += float(rows.images[i])
+            if self._images >= ROUND_IMAGES:
+                self._left.append((steps[start], _cut(rows, start, i + 1)))
+                yield self._round(steps[i])
+                self._left, self._images, start = [], 0.0, i + 1
+        if start < len(rows):
+            self._left.append((steps[start], _cut(rows, start, len(rows))))
+
+    def _round(self, last_step: int) -> Round:
+        rows = [part for _, part in self._left]
+
+        def total(name: str) -> Floats:
+            return np.asarray(np.concatenate([getattr(part, name) for part in rows]))
+
+        images, predicted, labelled = total("images"), total("predicted"), total("labelled")
+        hits = total("hits")
+        all_images = float(images.sum())
+        labelled_sum = labelled.sum(axis=0)
+        expected = float((predicted * labelled).sum(axis=1) @ (1 / np.maximum(images, 1)))
+        at = np.arange(len(images))
+        top = predicted.argmax(axis=1)
+        others = images - labelled[at, top]
+        escapes = others - (predicted[at, top] - hits[at, top])
+        shares = self.counts / max(self.counts.sum(), 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            anchor = -float(np.nansum(np.where(labelled_sum > 0, labelled_sum * np.log(shares), 0)))
+        log_loss = min(float(total("log_loss").sum()), float(total("shifted_log_loss").sum()))
+        if self.kind == "scores":
+            # No probabilities, so no loss: the advantage of the hits stands in its place.
+            room = max(all_images - expected, 1e-9)
+            log_loss = anchor * (1 - (float(hits.sum()) - expected) / room)
+        given = total("given_loss")
+        weight = images / max(all_images, 1)
+        return Round(
+            first_step=self._left[0][0],
+            last_step=last_step,
+            images=all_images,
+            predicted=predicted.sum(axis=0),
+            labelled=labelled_sum,
+            hits=hits.sum(axis=0),
+            own_log_probs=total("own_log_probs").sum(axis=0),
+            expected_hits=expected,
+            escapes=float(escapes.sum()),
+            others=float(others.sum()),
+            log_loss=log_loss,
+            anchor=anchor,
+            advantage=float((total("own_score") - total("shuffled_score")) @ weight),
+            square=float(total("square_score") @ weight),
+            common=float(total("common_score") @ weight),
+            given_loss=float(given.mean()),
+        )
+
+
+def _cut(rows: Rows, start: int, end: int) -> Rows:
+    return Rows(**{name: getattr(rows, name)[start:end] for name in Rows.__slots__})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """How a number changed from one part of the run to the next.
+
+    Args:
+        before, after: means of the two parts.
+        error: standard error of their difference.
+    """
+
+    before: float
+    after: float
+    error: float
+
+    def rose(self) -> bool:
+        """By more than chance and by a share that matters."""
+        rise = self.after - self.before
+        return rise > SIGNIFICANT * self.error and rise > LEAST_GROWTH * abs(self.before)
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """Rounds so far: one record a round at first, later one for 2, 4, 8 ... of them."""
+
+    n_classes: int
+    pooled: int = field(default=1, init=False)
+    rounds: int = field(default=0, init=False)
+    records: list[_Record] = field(default_factory=list, init=False)
+    _open: list[Round] = field(default_factory=list, init=False)
+    _recent: list[_Record] = field(default_factory=list, init=False)
+
+    def add(self, one: Round) -> None:
+        """Take a round in."""
+        self.rounds += 1
+        self._open.append(one)
+        self._recent.append(_Record.of([one]))
+        del self._recent[:-RECENT]
+        if len(self._open) < self.pooled:
+            return
+        self.records.append(_Record.of(self._open))
+        self._open = []
+        if len(self.records) >= HISTORY:
+            pairs = zip(self.records[::2], self.records[1::2])
+            self.records = [first.joined(second) for first, second in pairs]
+            self.pooled *= 2
+
+    def learning(self) -> bool:
+        """Whether the run shows progress, over its age or over the last rounds.
+
+        Two signs. (1) The score of an image's own class rises above that of shuffled labels:
+        information grows in the logits long before a prediction changes or the loss moves, and it
+        does so at any scale of the logits. (2) The loss falls towards that of the class
+        frequencies. A run that has arrived somewhere shows neither, and one whose information has
+        lately shrunk makes no progress whatever it did before.
+        """
+        age, recent = self._age(), self._lately()
+        if recent is not None and _progress(*recent):
+            return True
+        shrunk = recent is not None and _advantage(*reversed(recent)).rose()
+        return age is not None and _progress(*age) and not shrunk
+
+    def stuck(self) -> bool:
+        """Whether progress is not only unseen but excluded: the bet may begin.
+
+        The correlation of scores and labels (advantage over the spread of the scores) has about
+        the same error in every run, 1 / sqrt(images). Unless its rise over the age of the run is
+        below `LEAST_RISE` by two standard errors, a slow start cannot be told from none.
+        """
+        age = self._age()
+        if age is None or self.learning():
+            return False
+        trend = _correlation(*age)
+        return trend.after - trend.before + 2 * trend.error < LEAST_RISE
+
+    def class_learning(self) -> NDArray[np.bool_]:
+        """(C,) whether the log-probability of a class's own images rises."""
+        rising = np.zeros(self.n_classes, dtype=bool)
+        for part in (self._age(), self._lately()):
+            if part is None:
+                continue
+            before, after = part
+            first, second = _class_means(before), _class_means(after)
+            with np.errstate(invalid="ignore"):
+                error = np.sqrt(first[1] + second[1])
+                rise = second[0] - first[0]
+                rising |= (rise > SIGNIFICANT * error) & (rise > 0.05)
+        return rising
+
+    def _age(self) -> Parts | None:
+        """The second quarter of the run and its later half; at first, its two halves."""
+        size = len(self.records)
+        quarter, half = size // 4, size // 2
+        if half - quarter >= LEAST_RECORDS:
+            return self.records[quarter:half], self.records[half:]
+        if size >= 2 * LEAST_RECORDS:
+            return self.records[:half], self.records[half:]
+        return None
+
+    def _lately(self) -> Parts | None:
+        """The last rounds but twelve, and the last twelve."""
+        if len(self._recent) < RECENT:
+            return None
+        return self._recent[: RECENT // 2], self._recent[RECENT // 2 :]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    images: float
+    advantage: float
+    excess: float
+    correlation: float
+    own_log_probs: Floats
+    labelled: Floats
+
+    @classmethod
+    def of(cls, rounds: list[Round]) -> _Record:
+        images = np.array([one.images for one in rounds])
+        weight = images / images.sum()
+        return cls(
+            images=float(images.sum()),
+            advantage=float(np.array([one.advantage for one in rounds]) @ weight),
+            excess=float(np.array([one.excess for one in rounds]) @ weight),
+            correlation=float(np.array([one.correlation for one in rounds]) @ weight),
+            own_log_probs=np.sum([one.own_log_probs for one in rounds], axis=0),
+            labelled=np.sum([one.labelled for one in rounds], axis=0),
+        )
+
+    def joined(self, other: _Record) -> _Record:
+        images = self.images + other.images
+        a, b = self.images / images, other.images / images
+        return _Record(
+            images=images,
+            advantage=a * self.advantage + b * other.advantage,
+            excess=a * self.excess + b * other.excess,
+            correlation=a * self.correlation + b * other.correlation,
+            own_log_probs=self.own_log_probs + other.own_log_probs,
+            labelled=self.labelled + other.labelled,
+        )
+
+
+Parts = tuple[list[_Record], list[_Record]]
+
+
+def _progress(before: list[_Record], after: list[_Record]) -> bool:
+    return _advantage(before, after).rose() or _fall(before, after).rose()
+
+
+def _correlation(before: list[_Record], after: list[_Record]) -> Trend:
+    return _trend([one.correlation for one in before], [one.correlation for one in after])
+
+
+def _advantage(before: list[_Record], after: list[_Record]) -> Trend:
+    return _trend([one.advantage for one in before], [one.advantage for one in after])
+
+
+def _fall(before: list[_Record], after: list[_Record]) -> Trend:
+    """Of the loss above the anchor, turned round; below the anchor there is nothing to fall to."""
+    return _trend(
+        [-max(one.excess, 0.0) for one in before], [-max(one.excess, 0.0) for one in after]
+    )
+
+
+def _trend(before: list[float], after: list[float]) -> Trend:
+    first, second = np.array(before), np.array(after)
+    error = math.sqrt(first.var(ddof=1) / len(first) + second.var(ddof=1) / len(second))
+    return Trend(before=float(first.mean()), after=float(second.mean()), error=error)
+
+
+def _class_means(records: list[_Record]) -> tuple[Floats, Floats]:
+    """Mean log-probability of each class's images, and its squared standard error."""
+    seen = np.array([one.labelled for one in records])
+    sums = np.array([one.own_log_probs for one in records])
+    total = np.maximum(seen.sum(axis=0), 1e-9)
+    mean = sums.sum(axis=0) / total
+    # Of a ratio of sums, a record being the unit (delta method; Cochran 1977, section 2.11).
+    spread = ((sums - seen * mean) ** 2).sum(axis=0) / total**2
+    return mean, np.where(seen.sum(axis=0) > 0, spread, np.inf)

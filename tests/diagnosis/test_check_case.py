@@ -1,0 +1,258 @@
+"""Captured material: several batches, the stream, rates, steps, evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from checks_zoo import adam, batch, bn_cnn, cnn, mlp, sgd, train
+from torch import nn
+from torch.nn import functional
+
+from everyclass.contracts import CheckResult
+from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
+from everyclass.diagnosis.check import check_case
+
+
+def case(model: nn.Module | None = None, **options: Any) -> Case:
+    """A healthy case after a few steps, with everything known."""
+    model = bn_cnn() if model is None else model
+    optimizer = options.pop("optimizer", None) or sgd(model)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    images, targets = batch(96)
+    for step in range(6):
+        train(model, optimizer, images[step * 16 :][:16], targets[step * 16 :][:16], 1)
+    known: dict[str, Any] = {
+        "model": model,
+        "optimizers": (optimizer,),
+        "loss_function": functional.cross_entropy,
+        "loss": LossSpec(name="cross_entropy"),
+        "n_classes": 4,
+        "batches": tuple(
+            CapturedBatch(
+                args=(images[i * 32 :][:32],),
+                targets=targets[i * 32 :][:32],
+                step=2 * i,
+                loss=1.4 - 0.1 * i,
+                model_training=True,
+            )
+            for i in range(3)
+        ),
+        "evaluation": (
+            CapturedBatch(
+                args=batch(seed=5)[:1],
+                targets=batch(seed=5)[1],
+                training=False,
+                model_training=False,
+            ),
+        ),
+        "label_counts": ((4, 4, 4, 4), (5, 3, 4, 4), (3, 5, 4, 4)) * 10,
+        "class_counts": (24, 24, 24, 24),
+        "forwards": 30,
+        "steps": 30,
+        "gradients_cleared": True,
+        "gradient_norms": ((0, 1.2), (1, 1.1)),
+        "rates": ((0, 0.05),),
+        "initial_state": state,
+    }
+    return Case(**(known | options))
+
+
+def causes(results: tuple[CheckResult, ...]) -> list[str]:
+    return [str(one.cause) for one in results if one.outcome == "issue"]
+
+
+def named(results: tuple[CheckResult, ...], name: str) -> CheckResult:
+    return next(one for one in results if one.name == name)
+
+
+def test_a_healthy_case_has_no_issue_and_nearly_everything_applies() -> None:
+    results = check_case(case())
+    assert causes(results) == []
+    lacking = {one.name for one in results if one.outcome == "not-applicable"}
+    assert lacking == {
+        *("loss-weights", "weights-and-smoothing", "double-correction"),
+        "train-against-eval",  # 6 batches are too few
+    }
+
+
+def test_an_empty_case_says_what_lacks() -> None:
+    results = check_case(Case(model=cnn()))
+    assert causes(results) == []
+    applicable = [one.name for one in results if one.outcome != "not-applicable"]
+    assert applicable == []
+    assert all(one.sentence for one in results)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gradients_cleared": False},
+        {"gradients_cleared": False, "gradient_norms": ((0, 1.0), (1, 2.1), (2, 3.3))},
+    ],
+)
+def test_gradients_that_add_up(change: dict[str, Any]) -> None:
+    results = check_case(case(**change))
+    assert causes(results) == ["gradients-not-cleared"]
+    if "gradient_norms" in change:
+        assert "1 at step 0, 3.3 at step 2" in named(results, "gradients-cleared").sentence
+
+
+def test_no_step_in_many_batches() -> None:
+    results = check_case(case(steps=0, forwards=200, label_counts=((4, 4, 4, 4),) * 200))
+    assert causes(results) == ["step-not-taken"]
+
+
+def test_accumulation_over_many_batches_is_left_alone() -> None:
+    assert causes(check_case(case(steps=0, forwards=64))) == []
+
+
+def test_steps_that_move_nothing() -> None:
+    model = cnn()
+    optimizer = sgd(model)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    given = case(cnn(), optimizer=None)
+    given = replace(given, model=model, optimizers=(optimizer,), initial_state=state, steps=40)
+    assert causes(check_case(given)) == ["step-not-taken"]
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        tuple((step, 0.1 * 0.1 ** (step // 10)) for step in range(0, 60, 10)),
+        tuple((step, 0.1 * 0.5**step) for step in range(30)),
+        ((0, 0.1), (30, 0.0)),
+    ],
+)
+def test_a_scheduler_for_epochs_stepped_per_batch(rates: tuple[tuple[int, float], ...]) -> None:
+    model = cnn()
+    optimizer = sgd(model)
+    given = case(model, optimizer=optimizer, rates=rates, steps=400, forwards=400)
+    optimizer.param_groups[0].update(lr=rates[-1][1], initial_lr=0.1)
+    assert "learning-rate-too-low" in causes(check_case(given))
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        tuple((s, 0.1 * (1 + torch.cos(torch.tensor(s / 400 * 3.14159)).item()) / 2)
+              for s in range(0, 400, 4)),
+        ((0, 0.1), (200, 0.01), (300, 0.001), (399, 0.00005)),
+        tuple((step, 1e-5 * step) for step in range(100)),
+    ],
+    ids=["cosine", "steps", "warm-up"],
+)  # fmt: skip
+def test_usual_schedules_are_left_alone(rates: tuple[tuple[int, float], ...]) -> None:
+    model = cnn()
+    optimizer = sgd(model)
+    given = case(model, optimizer=optimizer, rates=rates, steps=400, forwards=400)
+    optimizer.param_groups[0].update(lr=rates[-1][1], initial_lr=0.1)
+    assert causes(check_case(given)) == []
+
+
+@pytest.mark.parametrize(
+    "label_counts",
+    [
+        ((16, 0, 0, 0),) * 20 + ((0, 16, 0, 0),) * 20 + ((0, 0, 16, 0),) * 20,
+        ((16, 0, 0, 0), (0, 16, 0, 0), (0, 0, 16, 0), (0, 0, 0, 16)) * 12,
+        ((32, 0, 0, 0),) * 40,
+    ],
+    ids=["by class", "a class a batch", "the first class only"],
+)
+def test_sorted_streams(label_counts: tuple[tuple[int, ...], ...]) -> None:
+    assert causes(check_case(case(label_counts=label_counts))) == ["stream-sorted"]
+
+
+def test_one_class_of_an_extremely_imbalanced_set_is_no_sorted_stream() -> None:
+    given = case(label_counts=((16, 0, 0, 0),) * 8, class_counts=(99_000, 400, 300, 300))
+    assert causes(check_case(given)) == []
+
+
+def test_evaluation_in_training_mode() -> None:
+    given = case()
+    wrong = tuple(replace(one, model_training=True) for one in given.evaluation)
+    assert causes(check_case(replace(given, evaluation=wrong))) == ["batchnorm-mismatch"]
+    plain = case(cnn(), evaluation=wrong)
+    assert causes(check_case(plain)) == []
+
+
+def test_evaluation_images_prepared_otherwise() -> None:
+    given = case()
+    raw = tuple(replace(one, args=(one.args[0] * 50 + 120,)) for one in given.evaluation)
+    assert causes(check_case(replace(given, evaluation=raw))) == ["train-eval-mismatch"]
+    shifted = tuple(replace(one, args=(one.args[0] * 0.25 + 0.5,)) for one in given.evaluation)
+    assert causes(check_case(replace(given, evaluation=shifted))) == ["train-eval-mismatch"]
+
+
+def test_a_sampler_that_evens_out_and_weights() -> None:
+    loss = LossSpec(name="cross_entropy", weight=torch.tensor([0.1, 0.4, 1.0, 3.0]))
+
+    def weighted(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(outputs, targets, weight=loss.weight)
+
+    both = case(loss=loss, loss_function=weighted, class_counts=(900, 300, 100, 30))
+    assert causes(check_case(both)) == ["double-correction"]
+    unknown = case(loss=loss, loss_function=weighted, class_counts=None)
+    assert causes(check_case(unknown)) == ["double-correction"]
+    plain = case(
+        loss=loss,
+        loss_function=weighted,
+        class_counts=(900, 300, 100, 30),
+        label_counts=((22, 7, 2, 1), (21, 8, 3, 0)) * 15,
+    )
+    assert causes(check_case(plain)) == []
+
+
+def test_labels_from_one_in_a_long_stream() -> None:
+    given = case(label_counts=((0, 5, 6, 5), (0, 6, 5, 5)) * 40, class_counts=None)
+    assert causes(check_case(given)) == ["labels-out-of-range"]
+
+
+def test_a_signal_that_fades_is_seen_at_the_initial_weights() -> None:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(768, 32), nn.ReLU()]
+    for _ in range(16):
+        layers += [nn.Linear(32, 32), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Linear(32, 4))
+    assert "poor-initialisation" in causes(check_case(case(model)))
+
+
+def test_wrapped_names_in_the_initial_state() -> None:
+    given = case()
+    assert given.initial_state is not None
+    state = {f"module.{name}": value for name, value in given.initial_state.items()}
+    results = check_case(replace(given, initial_state=state))
+    assert named(results, "initial-loss").outcome == "passed"
+    assert named(results, "step-taken").outcome == "passed"
+
+
+def test_a_state_of_another_network_is_said_not_to_fit() -> None:
+    results = check_case(case(initial_state=mlp(768).state_dict()))
+    assert named(results, "initial-loss").outcome == "not-applicable"
+    assert "do not fit" in named(results, "initial-loss").sentence
+    assert causes(results) == []
+
+
+def test_a_model_that_refuses_the_batch_gives_reasons() -> None:
+    given = case()
+    broken = tuple(replace(one, args=(one.args[0][:, :2],)) for one in given.batches)
+    results = check_case(replace(given, batches=broken))
+    assert causes(results) == []
+    assert "could not be run on the batch: RuntimeError" in named(results, "input-scale").sentence
+
+
+def test_a_loss_by_hand_without_function_is_still_looked_at() -> None:
+    given = case(loss_function=None, loss=LossSpec(name="by_hand"))
+    results = check_case(given)
+    assert causes(results) == []
+    assert named(results, "rows-independent").outcome == "passed"
+    scaled = tuple(replace(one, args=(one.args[0] * 500,)) for one in given.batches)
+    plain = case(cnn(), loss_function=None, batches=scaled, optimizer=None)
+    assert "inputs-not-scaled" in causes(check_case(plain))
+
+
+def test_adam_with_a_rate_that_learns() -> None:
+    model = cnn()
+    assert causes(check_case(case(model, optimizer=adam(model)))) == []

@@ -1,0 +1,77 @@
+"""Rules of benchmarks/faults: every guise composes, names are unique, causes are in the contract.
+
+The benchmark is a folder of scripts, not a package, so it is imported by path.
+"""
+
+import ast
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from everyclass.contracts import CauseId
+
+FAULTS = Path(__file__).parents[2] / "benchmarks" / "faults"
+
+
+@pytest.fixture(scope="module")
+def registry():
+    sys.path.insert(0, str(FAULTS))
+    try:
+        import registry
+
+        yield registry
+    finally:
+        sys.path.remove(str(FAULTS))
+
+
+def test_every_script_composes_into_one_standalone_file(registry):
+    from compose import compose
+
+    found = [*registry.cells(seeds=1, healthy=True), *registry.cells(seeds=1, healthy=False)]
+    assert len(found) > 60
+    for cell in found:
+        text = compose(cell.guise, cell.at)
+        tree = ast.parse(text)
+        imported = {
+            node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        }
+        assert not any(name.split(".")[0] in {"parts", "everyclass"} for name in imported)
+        assert "train confusion:" in text or 'f"{name} confusion:"' in text
+
+
+def test_names_are_unique_and_causes_known(registry):
+    guises = list(registry.all_guises())
+    cells = [*registry.cells(seeds=2, healthy=True), *registry.cells(seeds=2, healthy=False)]
+    assert max(Counter(guise.name for _, guise in guises).values()) == 1
+    assert max(Counter(cell.key for cell in cells).values()) == 1
+    for cause, guise in guises:
+        assert cause == "healthy" or cause in get_args(CauseId), cause
+        assert set(guise.accepts) <= set(get_args(CauseId)), guise.name
+
+
+def test_truth_of_printed_matrices(registry):
+    from truth import truth_of
+
+    def printed(train, val):
+        return f"epoch 1\ntrain confusion: {train}\nval confusion: {val}\n"
+
+    good = [[90, 10], [10, 90]]
+    assert truth_of(printed(good, good)).outcome == "sound"
+    # One class for every image: balanced accuracy 1/2.
+    assert truth_of(printed(good, [[50, 0], [50, 0]])).outcome == "broken"
+    assert truth_of(printed([[100, 0], [100, 0]], good)).outcome == "broken"
+    # Class 2 never recognised, the others well: recalls 0.9, 0.9, 0.
+    starved = [[90, 10, 0], [10, 90, 0], [10, 10, 0]]
+    answer = truth_of(printed(starved, starved))
+    assert (answer.outcome, answer.missed) == ("broken", (2,))
+    assert answer.val == pytest.approx(0.6)
+    assert answer.train_images == 220
+    assert truth_of("Traceback ...").outcome == "unknown"
+    # Balanced accuracy 0.53: 6 % of the way from chance to 1 and, with 100,000 images, no accident.
+    slight = [[26500, 23500], [23500, 26500]]
+    assert truth_of(printed(slight, slight)).outcome == "between"
