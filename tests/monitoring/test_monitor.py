@@ -197,6 +197,24 @@ def test_only_the_evaluation_collapses() -> None:
     assert monitor.summary().verdict == "healthy"
 
 
+def test_a_class_that_the_last_evaluation_misses_is_told_at_the_end() -> None:
+    monitor, told = watched(stream(300, lambda step: min(4.0, step / 20)))
+
+    def bias(_: int) -> Tensor:
+        shift = torch.zeros(CLASSES)
+        shift[2] = -30.0
+        return shift
+
+    for logits, targets in stream(20, lambda _: 4.0, bias=bias):
+        monitor.observe_evaluation(logits, targets)
+    assert monitor.summary().verdict == "healthy"
+    summary = monitor.summary(ended=True)
+    assert summary.verdict == "starved"
+    assert told == []
+    assert summary.findings[-1].severity == "warning"
+    assert summary.findings[-1].evidence["classes"] == ["2"]
+
+
 def test_small_batches_are_pooled() -> None:
     monitor, told = watched(stream(3000, lambda step: min(4.0, step / 200), batch=4))
     assert told == []

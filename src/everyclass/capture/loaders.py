@@ -57,7 +57,9 @@ def describe_loader(loader: object | None) -> str:
     """Batch size, order and length in words; "" when there is none."""
     if not isinstance(loader, DataLoader):
         return ""
-    own = loader.batch_sampler  # with `batch_sampler=` the loader's own size and sampler say nothing
+    own = (
+        loader.batch_sampler
+    )  # with `batch_sampler=` the loader's own size and sampler say nothing
     n_images = getattr(own, "batch_size", loader.batch_size)
     size = f"batches of {n_images}" if isinstance(n_images, int) else "batches of its own"
     order = {

@@ -121,11 +121,25 @@ class Evaluations:
         return self._finding(found.sentence, train_kappa, "alarm", names)
 
     def at_the_end(self, *, train_kappa: float, names: Sequence[str]) -> Closed:
-        """What a single collapsed evaluation is worth when no second one came: a warning."""
-        if self.told or self.collapsed_in_a_row == 0 or self._last is None:
+        """What the last evaluation of a finished training is worth: a warning."""
+        if self.told or self._last is None or self._last.sum() == 0:
             return Closed()
-        sentence = collapse_verdict(self._last, classes=names, level=0.01).sentence
-        return self._finding(sentence, train_kappa, "warning", names)
+        found = collapse_verdict(self._last, classes=names, level=0.01)
+        if found.verdict == "healthy":
+            return Closed()
+        if found.verdict == "collapsed" and self.collapsed_in_a_row > 0:
+            return self._finding(found.sentence, train_kappa, "warning", names)
+        return Closed(
+            verdict=found.verdict,
+            since_step=self._last_step,
+            evidence={
+                "stream": "evaluation",
+                "images": int(self._last.sum()),
+                "classes": [names[i] for i in found.starved],
+                "train_kappa": round(train_kappa, 4),
+            },
+            sentence=f"In the last evaluation, at step {self._last_step:,}: {found.sentence}",
+        )
 
     def _finding(
         self, sentence: str, train_kappa: float, severity: Severity, names: Sequence[str]
