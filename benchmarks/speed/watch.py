@@ -1,6 +1,6 @@
 """What watching costs: the same training with and without, interleaved; ratios of medians.
 
-    python benchmarks/speed/watch.py [--repeats 5] [--device cpu]
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/watch.py [--repeats 5] [--device cpu]
 
 Monitor: `monitor.step` with the layers watched, in a plain loop on constant batches, for a
 ResNet-18 (64 px, batch 32; at most 1 % wanted) and the tutorial's CNN (64 px, batch 32, and 256 px,

@@ -43,6 +43,11 @@ class GradientWatch:
         self._norms.append((step, total))
         self._watched = sorted(parameters, key=Tensor.numel)[:LOOKED_AT_PARAMETERS]
 
+    @property
+    def waits(self) -> bool:
+        """Whether the beginning of the next backward pass is of interest."""
+        return bool(self._watched)
+
     def backward_begins(self) -> None:
         """The first backward pass after a step: what do the gradients hold?"""
         watched, self._watched = self._watched, []

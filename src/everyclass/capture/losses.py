@@ -111,7 +111,6 @@ def bind_loss(
     return LossCall(name=name, inputs=inputs.detach(), targets=targets.detach(), options=options)
 
 
-@torch.no_grad()
 def read_loss(call: LossCall, *, look: bool) -> Reading | str:
     """Scores and targets of a call, or why it is not about classes.
 

@@ -199,10 +199,11 @@ class CallTap:
         if self._open or call is None or call.module is not module:
             return None
         self._call = None
-        answers = (one for one in tensors_in(output) if one.is_floating_point())
+        answers = (output,) if isinstance(output, Tensor) else tensors_in(output)
+        floats = (one for one in answers if one.is_floating_point())
         call.outputs = tuple(
             one.detach()
-            for one in itertools.islice(answers, MOST_OUTPUTS)
+            for one in itertools.islice(floats, MOST_OUTPUTS)
             if one.numel() <= LARGEST_OUTPUT
         )
         self.recent.append(call)

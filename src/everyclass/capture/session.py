@@ -149,7 +149,7 @@ class Session:
             site=calling_site(),
             step=self.steps,
             gradients=torch.is_grad_enabled(),
-            on_backward=self._backward_begins,
+            on_backward=self._backward_begins if self.gradients.waits else None,
         )
         self._match(record)
         self._copy(record)

@@ -75,6 +75,8 @@ def notice_line(finding: Finding) -> Text:
 def _headline(verdict: str, phase: str, step: int) -> Text:
     told = {"opening": "opening phase", "learned": "learned"}.get(phase, "")
     after = f"after {step:,} steps" + (f" ({told})" if told and verdict == "healthy" else "")
+    if verdict == "healthy" and phase != "learned":
+        return Text.assemble(("no alarm", "bold yellow"), f" {after}")
     return Text.assemble((verdict, STYLES[verdict]), f" {after}")
 
 

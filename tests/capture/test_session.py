@@ -1,0 +1,223 @@
+"""What a session makes of a training, as a `Case`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from everyclass.capture.assemble import case_of, nothing_watched, watched_of
+from everyclass.capture.patches import Patches
+from everyclass.capture.session import Session, StoppedRun
+from everyclass.contracts import Finding
+from everyclass.diagnosis.case import Case
+
+
+class Watching:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.patches = Patches(session)
+        self.patches.install()
+
+    def end(self) -> Case | None:
+        self.session.end()
+        self.patches.remove()
+        assert self.session.failure is None
+        return case_of(self.session, self.patches.originals)
+
+
+@pytest.fixture
+def watching() -> Iterator[Watching]:
+    found = Watching(Session())
+    yield found
+    found.patches.remove()
+
+
+def batches(count: int, *, n: int = 8) -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (torch.randn(n, 6, generator=generator), torch.randint(0, 3, (n,), generator=generator))
+        for _ in range(count)
+    ]
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    count: int = 5,
+) -> list[tuple[Tensor, Tensor]]:
+    used = batches(count)
+    for inputs, targets in used:
+        optimizer.zero_grad()
+        loss_of(model(inputs), targets).backward()
+        optimizer.step()
+    return used
+
+
+def test_a_case_holds_what_checks_and_trials_need(watching: Watching) -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    weight = torch.tensor([1.0, 2.0, 3.0])
+    used = train(model, optimizer, nn.CrossEntropyLoss(weight=weight))
+    schedule.step()
+    used += train(model, optimizer, nn.CrossEntropyLoss(weight=weight), count=1)
+    case = watching.end()
+    assert case is not None
+    assert case.model is model
+    assert case.optimizers == (optimizer,)
+    assert (case.n_classes, case.steps, case.forwards) == (3, 6, 6)
+    assert case.loss is not None
+    assert case.loss.weight is weight
+    assert case.rates == ((0, 0.1), (5, 0.05))
+    assert case.gradients_cleared is True
+    assert len(case.gradient_norms) == 6
+    assert case.call_sites["model"].startswith("tests/capture/test_session.py:")
+    assert set(case.call_sites) == {"model", "optimizer", "loss"}
+    for batch, (inputs, targets) in zip(case.batches, used):
+        assert torch.equal(batch.args[0], inputs)
+        assert batch.args[0] is not inputs
+        assert batch.targets is not None
+        assert torch.equal(batch.targets, targets)
+        assert batch.model_training is True
+    assert case.label_counts == tuple(
+        tuple(torch.bincount(targets, minlength=3).tolist()) for _, targets in used
+    )
+    assert case.initial_state is not None
+    assert all(torch.equal(case.initial_state[name], value) for name, value in before.items())
+    # The first loss again: the first batch, the first weights, the loss with its weights.
+    model.load_state_dict(dict(case.initial_state))
+    assert case.loss_function is not None
+    first = case.batches[0]
+    assert first.targets is not None
+    again = case.loss_function(model(*first.args), first.targets)
+    assert float(again) == first.loss
+    assert not model._forward_hooks
+
+
+def test_a_loss_behind_log_softmax_is_found_from_the_models_output(watching: Watching) -> None:
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, lambda out, y: F.nll_loss(F.log_softmax(out, dim=1), y))
+    case = watching.end()
+    assert case is not None
+    assert case.loss_function is not None
+    assert case.loss is not None
+    assert case.loss.name == "nll_loss"
+    output, targets = torch.randn(7, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    assert torch.allclose(case.loss_function(output, targets), F.cross_entropy(output, targets))
+
+
+def test_the_main_head_is_watched_and_the_auxiliary_one_said(watching: Watching) -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.auxiliary = nn.Linear(6, 3), nn.Linear(6, 3)
+
+        def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            return self.main(inputs), self.auxiliary(inputs)
+
+    model = Heads()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(
+        model,
+        optimizer,
+        lambda out, y: 0.4 * F.cross_entropy(out[1], y) + F.cross_entropy(out[0], y),  # type: ignore[index]
+    )
+    case = watching.end()
+    assert case is not None
+    assert case.forwards == 5
+    expected = model.main(case.batches[-1].args[0])
+    assert case.batches[-1].outputs is not None
+    assert case.batches[-1].outputs.shape == expected.shape
+    assert any("on its first output" in note for note in watched_of(watching.session).notes)
+
+
+def test_an_optimizer_of_another_instance_is_said(watching: Watching) -> None:
+    model, other = nn.Linear(6, 3), nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    train(model, optimizer, F.cross_entropy)
+    case = watching.end()
+    assert case is not None
+    assert case.model is model
+    assert case.optimizers == (optimizer,)
+    assert case.forwards == case.steps == 5
+    assert all(batch.args for batch in case.batches)
+    assert any(
+        "holds none of the parameters" in note for note in watched_of(watching.session).notes
+    )
+
+
+def test_a_network_called_by_its_parts_is_named_whole(watching: Watching) -> None:
+    model = nn.ModuleDict({"body": nn.Linear(6, 4), "head": nn.Linear(4, 3)})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for inputs, targets in batches(4):
+        optimizer.zero_grad()
+        F.cross_entropy(model["head"](model["body"](inputs)), targets).backward()
+        optimizer.step()
+    case = watching.end()
+    assert case is not None
+    assert case.model is model
+    assert case.forwards == 4
+    assert any("called one by one" in note for note in watched_of(watching.session).notes)
+
+
+def test_a_second_optimizer_on_the_same_network_goes_on_counting(watching: Watching) -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3))
+    train(model, torch.optim.SGD(model[1].parameters(), lr=0.1), F.cross_entropy, count=3)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.01), F.cross_entropy, count=2)
+    case = watching.end()
+    assert case is not None
+    assert case.steps == case.forwards == 5
+    assert case.rates == ((0, 0.1), (3, 0.01))
+
+
+def test_a_loss_that_raises_leaves_its_batch(watching: Watching) -> None:
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert optimizer
+    with pytest.raises(IndexError):
+        F.cross_entropy(model(torch.ones(2, 6)), torch.tensor([1, 3]))
+    case = watching.end()
+    assert case is not None
+    assert case.model is model
+    assert [one.targets.tolist() for one in case.batches if one.targets is not None] == [[1, 3]]
+
+
+def test_an_autoencoder_with_labels_beside_is_not_taken_for_a_classifier(
+    watching: Watching,
+) -> None:
+    model = nn.Linear(6, 6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    data = torch.utils.data.TensorDataset(torch.randn(16, 6), torch.tensor([0, 1] * 8))
+    for inputs, _ in torch.utils.data.DataLoader(data, batch_size=4):
+        optimizer.zero_grad()
+        F.l1_loss(model(inputs), inputs).backward()
+        optimizer.step()
+    assert watching.end() is None
+    assert "Nothing was watched" in nothing_watched(watching.session, ("jax",))
+    assert "It loaded jax." in nothing_watched(watching.session, ("jax",))
+
+
+def test_an_alarm_ends_the_script_in_the_step_that_raised_it() -> None:
+    told: list[Finding] = []
+    watching = Watching(Session(on_alarm=told.append, stop_on_collapse=True))
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    try:
+        with pytest.raises(StoppedRun) as stop:
+            for inputs, targets in batches(200):
+                optimizer.zero_grad()
+                F.cross_entropy(model(inputs * torch.nan), targets).backward()
+                optimizer.step()
+    finally:
+        watching.patches.remove()
+    assert stop.value.code == 1
+    assert "diverged" in stop.value.reason
+    assert [one.id for one in told] == ["diverged"]
+    assert told[0].severity == "alarm"
