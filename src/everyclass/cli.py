@@ -401,12 +401,11 @@ def predict(
         console.print(f"Written to {result.path}.", soft_wrap=True)
 
 
-@app.command(
-    context_settings={"allow_interspersed_args": False},
-    options_metavar="[OPTIONS] [-m]",
-)
+@app.command(context_settings={"allow_interspersed_args": False})
 def run(
-    script: Annotated[str, typer.Argument(help="A Python script; with -m a module.")],
+    script: Annotated[
+        str, typer.Argument(help="A Python script; with -m a module.", metavar="SCRIPT")
+    ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[ARGS]...", help="Everything after SCRIPT is the script's own."),
