@@ -12,6 +12,7 @@ from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import optimizer as optim
 
+from everyclass.capture.assemble import nothing_watched
 from everyclass.capture.losses import WATCHED_LOSSES
 from everyclass.capture.patches import Patches
 from everyclass.capture.session import Session
@@ -117,3 +118,4 @@ def test_a_fault_of_ours_ends_the_watch_and_not_the_script(
     assert value == pytest.approx(1.0986, abs=1e-4)
     assert isinstance(session.failure, ZeroDivisionError)
     assert not session.active
+    assert nothing_watched(session, ()).endswith("the script went on: ZeroDivisionError: ours")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch.nn.functional as F
 
 from everyclass.capture.execute import Target
 from everyclass.errors import InputError
@@ -269,7 +270,8 @@ for _ in range(5):
     assert "numbers, not classes" in report.sentence
 
 
-def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_run_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    original = F.cross_entropy
     with pytest.raises(InputError, match=r"There is no script nowhere\.py"):
         run_script(Target(name="nowhere.py"), RunOptions())
     with pytest.raises(InputError, match="is a folder"):
@@ -279,3 +281,15 @@ def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
     file = write(tmp_path, "", "file.txt")
     with pytest.raises(InputError, match="not a folder"):
         run_script(Target(name=str(file)), RunOptions(out=file))
+    assert F.cross_entropy is original
+
+
+def test_of_a_distributed_training_the_first_process_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    script = write(tmp_path, "import sys\nsys.exit(4)\n")
+    outcome = run_script(Target(name=str(script)), RunOptions(out=tmp_path / "seen"))
+    assert outcome.code == 4
+    assert "process 1 of a distributed training" in outcome.report.sentence
+    assert not (tmp_path / "seen").exists()

@@ -75,10 +75,7 @@ def watched_of(session: Session) -> Watched:
     facts, sites = session.facts, call_sites(session)
     notes = [*facts.notes, *facts.mode_notes(), *_choice_notes(session)]
     if session.failure is not None:
-        notes.append(
-            f"The watch ended at step {session.steps:,} by a fault of its own, the script went "
-            f"on: {type(session.failure).__name__}: {session.failure}"
-        )
+        notes.append(_failure_words(session))
     return Watched(
         model=_placed(_network_name(session.roots.root), sites.get("model")),
         loss=_placed(_loss_words(session), sites.get("loss")),
@@ -98,6 +95,8 @@ def nothing_watched(session: Session, modules: Collection[str]) -> str:
     Args:
         modules: names of the modules that are loaded.
     """
+    if session.failure is not None:
+        return f"Nothing was watched. {_failure_words(session)}"
     facts = session.facts
     losses = "none of torch's losses was called"
     if facts.losses:
@@ -263,6 +262,13 @@ def _batch_words(session: Session) -> str:
 
 def _shape(tensor: Tensor) -> str:
     return f"{'x'.join(map(str, tensor.shape)) or 'scalar'} {str(tensor.dtype).split('.')[-1]}"
+
+
+def _failure_words(session: Session) -> str:
+    return (
+        f"The watch ended at step {session.steps:,} by a fault of its own, the script went on: "
+        f"{type(session.failure).__name__}: {session.failure}"
+    )
 
 
 def _choice_notes(session: Session) -> list[str]:

@@ -21,6 +21,7 @@ from everyclass.capture.feed import Feed, to_host
 from everyclass.capture.gradients import GradientWatch
 from everyclass.capture.loaders import class_names, passes_an_epoch
 from everyclass.capture.losses import LossCall, Reading, bind_loss, read_loss
+from everyclass.capture.matching import main_losses, match_call
 from everyclass.capture.models import CallTap, ModelCall, copied, tensors_in
 from everyclass.capture.readings import LOOKS, HandWritten, read_like
 from everyclass.capture.reservoir import DEFAULT_BYTES, Reservoir
@@ -128,6 +129,8 @@ class Session:
         self._end()
         self.active = False
         self.tap.keep_only(None)
+        if self.feed.monitor is not None:
+            self.feed.monitor.close()
 
     def silence(self) -> None:
         """In a forked child: see nothing."""
@@ -151,7 +154,12 @@ class Session:
             gradients=torch.is_grad_enabled(),
             on_backward=self._backward_begins if self.gradients.waits else None,
         )
-        self._match(record)
+        match_call(record, self.tap.open_call, self.tap.recent)
+        if not record.fits_call and record.gradients and record.model_call is not None:
+            self.facts.unmatched_rows = (
+                f"{name} got {len(call.inputs)} rows, the network answered with "
+                f"{record.model_call.rows}"
+            )
         self._copy(record)
         self.failed = record
         return record
@@ -212,34 +220,6 @@ class Session:
             self.facts.refused[known] += 1
             return False
         return True
-
-    def _match(self, record: LossRecord) -> None:
-        """Find the call of the network whose answer the loss judges."""
-        inputs = record.call.inputs
-        call = self.tap.open_call
-        if call is None:
-            recent = list(reversed(self.tap.recent))
-            for one in recent:
-                position = one.position_of(inputs)
-                if position is not None:
-                    call, record.position = one, position
-                    break
-            else:
-                fresh = [
-                    one for one in recent if not one.used and one.gradients == record.gradients
-                ]
-                fitting = [one for one in fresh if one.rows == len(inputs)]
-                call = next(iter((*fitting, *fresh)), None)
-                if call is not None and not fitting:
-                    record.fits_call = False
-                    if record.gradients:
-                        self.facts.unmatched_rows = (
-                            f"{record.call.name} got {len(inputs)} rows, the network answered "
-                            f"with {call.rows}"
-                        )
-        if call is not None:
-            call.used = True
-            record.model_call = call
 
     def _copy(self, record: LossRecord) -> None:
         """Copy what goes with a copied call; or by itself, when calls are never seen."""
@@ -415,7 +395,10 @@ class Session:
 
     def _feed(self, records: Sorted) -> bool:
         """Give the losses of a window to the monitor. Returns whether one was of training."""
-        chosen = self._chosen(records.training())
+        training_losses = records.training()
+        own = tuple(one for one in training_losses if self._of_root(one))
+        self.facts.other_models += len(training_losses) - len(own)
+        self.main, chosen = main_losses(own, self.main, self.facts)
         fed = False
         for record, training in records.records:
             if not training:
@@ -423,33 +406,6 @@ class Session:
             elif any(record is one for one in chosen):
                 fed = self._train(record) or fed
         return fed
-
-    def _chosen(self, training: tuple[LossRecord, ...]) -> tuple[LossRecord, ...]:
-        """Of several losses of one answer the main one: auxiliary heads and second terms aside."""
-        own = tuple(one for one in training if self._of_root(one))
-        self.facts.other_models += len(training) - len(own)
-        if not own:
-            return ()
-        if self.main is None or not any(one.same_role(self.main) for one in own):
-            if self.main is not None:
-                self.facts.note("The loss that trains changed its place in the script.")
-            self.main = min(own, key=lambda one: one.position if one.position >= 0 else 99)
-        chosen, judged = [], set[int]()
-        for one in own:
-            if not one.same_role(self.main):
-                self.facts.note(
-                    "Other losses are computed from the same network; watched is the one of "
-                    f"{self.main.call.name} on its first output."
-                )
-            elif one.model_call is not None and id(one.model_call) in judged:
-                self.facts.note(
-                    "One answer reached the loss several times (mixed labels, or a second term): "
-                    "its first targets are watched."
-                )
-            else:
-                judged.add(id(one.model_call))
-                chosen.append(one)
-        return tuple(chosen)
 
     def _of_root(self, record: LossRecord) -> bool:
         root, call = self.roots.root, record.model_call

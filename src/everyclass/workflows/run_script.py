@@ -76,19 +76,24 @@ def run_script(target: Target, options: RunOptions) -> RunOutcome:
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is not a folder.", where="--out")
     watch = _Watch(target, options)
-    if os.environ.get("RANK", "0") != "0":
+    if _rank() != "0":
         ending = execute(target)
         return RunOutcome(report=watch.report(str(ending)), code=ending.code, case=None)
-    watch.write("running")
-    with when_loaded("torch", watch.begin), before_hard_exit(watch.write_at_hard_exit):
-        ending = execute(target)
-    watch.end()
+    try:
+        with when_loaded("torch", watch.begin), before_hard_exit(watch.write_at_hard_exit):
+            ending = execute(target)
+    finally:
+        watch.end()
     words = _ended(ending)
     case = watch.case()
     if not isinstance(ending.error, KeyboardInterrupt):
         watch.check(case)
     watch.write(words)
     return RunOutcome(report=watch.report(words), code=ending.code, case=case)
+
+
+def _rank() -> str:
+    return os.environ.get("RANK", "0")
 
 
 class _Watch:
@@ -119,6 +124,7 @@ class _Watch:
         self._patches = Patches(self._session)
         self._patches.install()
         _silence_forks(self._session)
+        self.write("running")
 
     def end(self) -> None:
         """The script is over."""
@@ -210,6 +216,9 @@ class _Watch:
             session.active = active
 
     def _nothing(self) -> str:
+        rank = _rank()
+        if rank != "0":
+            return f"Not watched: this is process {rank} of a distributed training, 0 watches."
         if self._session is None:
             return never_loaded(sys.modules)
         from everyclass.capture.assemble import nothing_watched
