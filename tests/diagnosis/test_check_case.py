@@ -100,9 +100,65 @@ def test_gradients_that_add_up(change: dict[str, Any]) -> None:
         assert "1 at step 0, 3.3 at step 2" in named(results, "gradients-cleared").sentence
 
 
+def test_steps_without_a_gradient_are_a_detached_loss() -> None:
+    model = cnn()
+    optimizer = sgd(model)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    given = case(cnn(), gradients_cleared=None, gradient_norms=())
+    given = replace(given, model=model, optimizers=(optimizer,), initial_state=state)
+    assert causes(check_case(given)) == ["graph-detached"]
+
+
+def test_ten_images_drawn_over_and_over() -> None:
+    images, targets = batch(10)
+    rng = torch.Generator().manual_seed(0)
+    drawn = [torch.randint(0, 10, (32,), generator=rng) for _ in range(6)]
+    again = tuple(CapturedBatch(args=(images[d],), targets=targets[d]) for d in drawn)
+    assert causes(check_case(case(batches=again))) == ["inputs-constant"]
+
+
+def test_a_small_set_learned_by_heart_is_no_constant_input() -> None:
+    images, targets = batch(16)
+    again = tuple(CapturedBatch(args=(images,), targets=targets) for _ in range(10))
+    assert causes(check_case(case(batches=again))) == []
+
+
+def test_weights_that_became_nan_are_no_missing_step() -> None:
+    given = case()
+    with torch.no_grad():
+        for parameter in given.model.parameters():
+            parameter.fill_(torch.nan)
+    assert causes(check_case(given)) == ["non-finite"]
+
+
 def test_no_step_in_many_batches() -> None:
     results = check_case(case(steps=0, forwards=200, label_counts=((4, 4, 4, 4),) * 200))
     assert causes(results) == ["step-not-taken"]
+
+
+def test_a_step_an_epoch() -> None:
+    rare = case(cnn(), steps=6, forwards=270, initial_state=None)
+    assert causes(check_case(rare)) == ["step-not-taken"]
+    accumulated = case(cnn(), steps=10, forwards=160, initial_state=None)
+    assert causes(check_case(accumulated)) == []
+
+
+def test_decay_that_has_done_its_work_is_seen_at_the_start() -> None:
+    model, (images, targets) = mlp(768), batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=0.5, momentum=0.9)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1e-3)
+    given = Case(
+        model=model,
+        optimizers=(optimizer,),
+        loss_function=functional.cross_entropy,
+        batches=(CapturedBatch(args=(images,), targets=targets),),
+        initial_state=state,
+        steps=50,
+    )
+    assert "weight-decay-too-strong" in causes(check_case(given))
 
 
 def test_accumulation_over_many_batches_is_left_alone() -> None:
@@ -140,7 +196,7 @@ def test_a_scheduler_for_epochs_stepped_per_batch(rates: tuple[tuple[int, float]
         tuple((s, 0.1 * (1 + torch.cos(torch.tensor(s / 400 * 3.14159)).item()) / 2)
               for s in range(0, 400, 4)),
         ((0, 0.1), (200, 0.01), (300, 0.001), (399, 0.00005)),
-        tuple((step, 1e-5 * step) for step in range(100)),
+        tuple((step, 5e-4 * step) for step in range(100)),
     ],
     ids=["cosine", "steps", "warm-up"],
 )  # fmt: skip
@@ -150,6 +206,16 @@ def test_usual_schedules_are_left_alone(rates: tuple[tuple[int, float], ...]) ->
     given = case(model, optimizer=optimizer, rates=rates, steps=400, forwards=400)
     optimizer.param_groups[0].update(lr=rates[-1][1], initial_lr=0.1)
     assert causes(check_case(given)) == []
+
+
+def test_a_warm_up_longer_than_the_run() -> None:
+    model = cnn()
+    optimizer = sgd(model, lr=4e-6)
+    optimizer.param_groups[0]["initial_lr"] = 0.01
+    rates = tuple((step, 1e-8 * step) for step in range(1, 401))
+    given = case(model, optimizer=optimizer, rates=rates, steps=400, forwards=400)
+    assert causes(check_case(given)) == ["learning-rate-too-low"]
+    assert causes(check_case(replace(given, steps=40))) == []
 
 
 @pytest.mark.parametrize(
@@ -217,6 +283,35 @@ def test_a_signal_that_fades_is_seen_at_the_initial_weights() -> None:
         layers += [nn.Linear(32, 32), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(32, 4))
     assert "poor-initialisation" in causes(check_case(case(model)))
+
+
+def test_units_dead_from_the_start_are_called_dead_and_nothing_else() -> None:
+    model = cnn()
+    with torch.no_grad():
+        model[0].bias.fill_(-100)
+    results = check_case(case(model))
+    assert set(causes(results)) == {"dead-units"}
+    assert named(results, "dead-units").evidence["alive_at_start"] is False
+
+
+def test_units_that_died_in_training_are_said_to_have() -> None:
+    given = case(cnn())
+    with torch.no_grad():
+        given.model[0].bias.fill_(-100)
+    found = named(check_case(given), "dead-units")
+    assert found.cause == "dead-units"
+    assert "training drove them there" in found.sentence
+
+
+def test_statistics_reset_before_evaluation() -> None:
+    given = case()
+    model, (images, targets) = given.model, batch(64)
+    train(model, given.optimizers[0], images + 3, targets, 60)
+    for layer in (model[1], model[5]):
+        layer.reset_running_stats()
+    seen = (CapturedBatch(args=(images + 3,), targets=targets),)
+    given = replace(given, batches=seen, evaluation=(), steps=160, initial_state=None)
+    assert causes(check_case(given)) == ["batchnorm-mismatch"]
 
 
 def test_wrapped_names_in_the_initial_state() -> None:

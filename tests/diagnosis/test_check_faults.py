@@ -235,6 +235,14 @@ def softmax_then_nll() -> CheckReport:
 
 
 @fault("softmax-before-loss")
+def softmax_then_log_softmax() -> CheckReport:
+    model = nn.Sequential(cnn(), nn.Softmax(dim=1))
+    return checked(
+        model, loss=lambda out, y: functional.nll_loss(functional.log_softmax(out, 1), y)
+    )
+
+
+@fault("softmax-before-loss")
 def sigmoid_before_bce_with_logits() -> CheckReport:
     images, targets = batch(n_classes=2)
     model = Then(cnn(1), lambda x: torch.sigmoid(x).squeeze(1))
@@ -259,6 +267,11 @@ def an_activation_after_every_layer_of_a_loop() -> CheckReport:
     for left, right in pairwise(widths):
         layers += [nn.Linear(left, right), nn.ReLU(inplace=True)]
     return checked(nn.Sequential(*layers))
+
+
+@fault("output-activation-wrong")
+def relu_before_log_softmax() -> CheckReport:
+    return checked(nn.Sequential(cnn(), nn.ReLU(), nn.LogSoftmax(dim=1)), loss=nn.NLLLoss())
 
 
 @fault("output-activation-wrong")
@@ -454,6 +467,16 @@ def positives_per_negative() -> CheckReport:
     loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(0.1))
     model = Then(cnn(1), lambda x: x.squeeze(1))
     return checked(model, (images, targets.float()), loss, class_counts=(1000, 100))
+
+
+@fault("loss-weights-wrong")
+def one_class_without_weight() -> CheckReport:
+    return weighted([1.0, 0.0, 1.0, 1.0], class_counts=COUNTS)
+
+
+@fault("loss-weights-wrong")
+def the_first_class_ignored() -> CheckReport:
+    return checked(cnn(), loss=nn.CrossEntropyLoss(ignore_index=0))
 
 
 @fault("loss-weights-wrong")

@@ -30,6 +30,8 @@ from everyclass.diagnosis.causes import (
     loss,
     network,
     optimizer,
+    outputs,
+    rate,
     rows,
     stream,
 )
@@ -42,7 +44,9 @@ CHECKS: tuple[Check, ...] = (
     *network.CHECKS[:1],
     *labels.CHECKS,
     *loss.CHECKS,
+    *outputs.CHECKS,
     *optimizer.CHECKS,
+    *rate.CHECKS,
     *inputs.CHECKS,
     *stream.CHECKS,
     *imbalance.CHECKS,
@@ -223,7 +227,10 @@ def _run_all(material: Material) -> tuple[CheckResult, ...]:
     if found.evidence["kind"] == "weights" and state is not None and fits(material.model, state):
         with loaded(material.model, state):
             fresh = Material(material.case, initial=True, classes=material.classes)
-            return (found, *(one.result(fresh) for one in others))
+            # What asks for no numbers is judged below, on the weights as they are.
+            numbers = {one.name: one.result(fresh) for one in others if one.needs_finite}
+        rest = (numbers.get(one.name) or one.result(material) for one in others)
+        return (found, *rest)
     return (found, *(one.result(material, finite=False) for one in others))
 
 

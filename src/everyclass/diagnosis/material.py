@@ -8,7 +8,7 @@ Accuses nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -20,8 +20,9 @@ from torch.optim import Optimizer
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
 from everyclass.diagnosis.nested import map_tensors, take_rows, tensors_in
+from everyclass.diagnosis.sightings import Layer
 from everyclass.diagnosis.snapshot import borrowed
-from everyclass.diagnosis.trace import Layer, Pass, PassError, run_pass
+from everyclass.diagnosis.trace import Pass, PassError, run_pass
 
 MOST_ROWS = 32
 """Of a batch in a pass: enough for every check, and seconds on a processor."""
@@ -260,6 +261,11 @@ class Material:
 def held_by(optimizer: Optimizer) -> list[Tensor]:
     """Every tensor in the optimizer's groups."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def rates_of(optimizers: Sequence[Optimizer]) -> list[float]:
+    """The learning rate of every group."""
+    return [float(group["lr"]) for one in optimizers for group in one.param_groups]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -36,7 +36,8 @@ def train_against_eval(material: Material) -> Answer:
     if not kept:
         raise NotApplicable("The model has no BatchNorm with running statistics.")
     seen = max(_batches_seen(one) for one in kept)
-    if seen < BATCHES_UNTIL_SETTLED:
+    # After so many steps statistics that saw fewer batches were reset, or were left behind.
+    if max(seen, material.case.steps or 0) < BATCHES_UNTIL_SETTLED:
         raise NotApplicable(
             f"BatchNorm has seen {seen} batches; its running statistics are judged from "
             f"{BATCHES_UNTIL_SETTLED} on."
@@ -65,9 +66,10 @@ def train_against_eval(material: Material) -> Answer:
     return accuse(
         "batchnorm-mismatch",
         f"With the batch's own statistics the loss is {figure(before)}, with BatchNorm's running "
-        f"ones {figure(after)}; the two agree on {figure(100 * agreement)} % of the batch.",
+        f"ones ({seen:,} batches) {figure(after)}; they agree on {figure(100 * agreement)} % of "
+        "the batch.",
         remedy="Larger and mixed batches, a larger BatchNorm momentum, or GroupNorm; and make sure "
-        "nothing but training batches passes in training mode.",
+        "that nothing resets the statistics and only training batches pass in training mode.",
         evidence=evidence,
     )
 

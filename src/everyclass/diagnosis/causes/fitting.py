@@ -20,7 +20,9 @@ from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
 from everyclass.diagnosis.case import CapturedBatch
-from everyclass.diagnosis.material import Material, first_rows, held_by
+from everyclass.diagnosis.causes.network import dead_layers
+from everyclass.diagnosis.causes.rate import LOST_RATE
+from everyclass.diagnosis.material import Material, first_rows, held_by, rates_of
 from everyclass.diagnosis.snapshot import seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS, SEED
 
@@ -113,6 +115,8 @@ def _unmoved(material: Material, facts: str, evidence: dict[str, Any]) -> Answer
             remedy="Build the optimizer from the parameters of this very model.",
             evidence=evidence,
         )
+    if max(rates_of(material.case.optimizers)) >= LOST_RATE:
+        raise NotApplicable("The gradient is too small to move a weight at this rate.")
     return accuse(
         "learning-rate-too-low",
         f"Not one weight moved under its own optimizer: {facts}.",
@@ -202,6 +206,8 @@ def _signal_fades(material: Material) -> bool:
         head = material.start.last_matrix
     except NotApplicable:
         return False
+    if dead_layers(material.start):
+        return False  # told by dead-units
     return head is not None and head.input_variation is not None and head.input_variation < FAINT
 
 

@@ -45,6 +45,13 @@ def loss_weights(material: Material) -> Answer:
         return _wrong(
             f"Class weights reach from {figure(min(weights))} to {figure(max(weights))}.", evidence
         )
+    ignored = [c for c, w in enumerate(weights) if w == 0 and counts and counts[c]]
+    if ignored and counts:
+        return _wrong(
+            f"The weight of {material.class_name(ignored[0])} is 0, so its {counts[ignored[0]]:,} "
+            "images count for nothing.",
+            evidence,
+        )
     positive = [w for w in present if w > 0]
     ratio = max(positive) / min(positive) if positive else math.inf
     evidence["weight_ratio"] = ratio
@@ -123,6 +130,28 @@ def _positive_weight(material: Material) -> Answer:
         )
     return passed(
         f"pos_weight {figure(value)} at {figure(wanted)} negatives per positive.", evidence
+    )
+
+
+def ignored_class(material: Material) -> Answer:
+    """A class that the loss leaves out because its id is the loss's ignore_index."""
+    spec = material.spec
+    if spec.name not in ("cross_entropy", "nll_loss") or spec.soft_targets:
+        raise NotApplicable("The loss ignores no id.")
+    if not 0 <= spec.ignore_index < material.n_outputs:
+        return passed(f"The loss ignores {spec.ignore_index}, which is no class.", {})
+    targets = [b.targets for b in material.case.batches if b.targets is not None]
+    # In maps of labels an id for "void" is usual.
+    found = sum(int((t == spec.ignore_index).sum()) for t in targets if t.ndim == 1)
+    evidence = {"ignore_index": spec.ignore_index, "labels": found}
+    if not found:
+        return passed(f"No label is {spec.ignore_index}, which the loss ignores.", evidence)
+    return accuse(
+        "loss-weights-wrong",
+        f"The loss ignores id {spec.ignore_index}, which is a class: its {found:,} labels count "
+        "for nothing.",
+        remedy="Leave ignore_index out, or give it an id that is no class.",
+        evidence=evidence,
     )
 
 
@@ -263,6 +292,7 @@ def _logs(values: Sequence[float] | Sequence[int]) -> list[float]:
 
 CHECKS = (
     Check(name="loss-weights", run=loss_weights, needs_finite=False),
+    Check(name="ignored-class", run=ignored_class, needs_finite=False),
     Check(name="weights-and-smoothing", run=weights_and_smoothing, needs_finite=False),
     Check(name="double-correction", run=double_correction, needs_finite=False),
 )

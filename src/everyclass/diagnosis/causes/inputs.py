@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
 from everyclass.diagnosis.material import Material, rows_of
 from everyclass.diagnosis.nested import rows_as_matrix, scores_in
-from everyclass.diagnosis.trace import Layer, PassError, run_pass
+from everyclass.diagnosis.sightings import Layer
+from everyclass.diagnosis.trace import PassError, run_pass
 
 USUAL_SD = (0.1, 5.0)
 """Standard deviations outside are worth telling."""
@@ -48,6 +49,11 @@ NORMALISATIONS: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...] = (
 
 FEW_DISTINCT = 8
 """A batch in which at most one row in so many is distinct repeats itself."""
+
+LEAST_POOLED = 128
+"""Inputs of several batches, before these are taken together. A set that is learned by heart comes
+again too, but each of its images once in a batch.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,14 +153,16 @@ def double_scaling(material: Material) -> Answer:
 
 def input_variety(material: Material) -> Answer:
     """Blank images, or copies of one."""
-    seen = []
+    seen, known = [], set()
     for batch in material.case.batches:
         n_rows = rows_of(batch)
         if n_rows is None or n_rows < 2:
             continue
         matrices = rows_as_matrix((batch.args, dict(batch.keywords)), n_rows=n_rows)
         if matrices:
-            seen.append((n_rows, _distinct(matrices, n_rows), _differences(matrices)))
+            rows = _fingerprints(matrices, n_rows)
+            known |= rows
+            seen.append((n_rows, len(rows), _differences(matrices)))
     if not seen:
         raise NotApplicable("No batch with two or more inputs is known.")
     n, distinct = sum(one[0] for one in seen), [one[1] for one in seen]
@@ -184,6 +192,14 @@ def input_variety(material: Material) -> Answer:
             f"Only {k} of the {size} inputs of a batch are distinct.",
             remedy=remedy,
             evidence=evidence,
+        )
+    if n >= LEAST_POOLED and all(2 * k <= m for m, k, _ in seen) and FEW_DISTINCT * len(known) <= n:
+        return accuse(
+            "inputs-constant",
+            f"Only {len(known)} of {n} inputs in {len(seen)} batches are distinct, and each batch "
+            "holds them more than once.",
+            remedy=remedy,
+            evidence=evidence | {"distinct_in_all": len(known)},
         )
     return passed(
         f"{distinct[0]} of {seen[0][0]} inputs of the first batch are distinct.", evidence
@@ -308,9 +324,10 @@ def relative_change(before: Tensor, after: Tensor) -> float:
     return float((after - before).square().mean().sqrt() / size.clamp(min=1e-30))
 
 
-def _distinct(matrices: Sequence[Tensor], n_rows: int) -> int:
+def _fingerprints(matrices: Sequence[Tensor], n_rows: int) -> set[tuple[int, ...]]:
+    """One of each distinct row."""
     rows = [matrix.cpu().contiguous().numpy() for matrix in matrices]
-    return len({tuple(hash(one[i].tobytes()) for one in rows) for i in range(n_rows)})
+    return {tuple(hash(one[i].tobytes()) for one in rows) for i in range(n_rows)}
 
 
 def _differences(matrices: Sequence[Tensor]) -> float:

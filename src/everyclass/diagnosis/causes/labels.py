@@ -71,6 +71,8 @@ def label_shift(material: Material) -> Answer:
     present = [c for c, count in enumerate(counts) if count]
     evidence = {"counts": counts, "outputs": n, "whole_training_set": exact}
     missing = [c for c in range(n) if not counts[c]]
+    if missing == [0] and material.spec.ignore_index == 0:
+        raise NotApplicable("The loss ignores id 0; see ignored-class.")
     if missing != [0] or n < 3 or len(present) != n - 1:
         return passed(f"{len(present)} of {n} ids occur in {sum(counts):,} labels.", evidence)
     if not exact:

@@ -1,101 +1,29 @@
-"""What the loss gets: the shape, range and last function of the outputs, and a way back.
+"""What the loss makes of outputs and targets: shapes, kind, and a way back to the parameters.
 
-Causes: loss-mismatch, softmax-before-loss, output-activation-wrong, targets-broadcast,
-graph-detached. The last function of the outputs is read from the graph, not guessed from values:
-fresh logits lie between 0 and 1 by chance, too.
+Causes: loss-mismatch, targets-broadcast, graph-detached, and by the first loss poor-initialisation
+or inputs-not-scaled. The outputs themselves are looked at in `outputs`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from everyclass.contracts import CauseId
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
 from everyclass.diagnosis.causes.inputs import FAR_RMS, channel_figures
+from everyclass.diagnosis.causes.outputs import (
+    activation_explains,
+    softmax_over_rows,
+    sums_to_one,
+)
 from everyclass.diagnosis.material import BINARY_LOSSES, ID_LOSSES, Material, class_ids
 
-LOGIT_LOSSES = frozenset({"cross_entropy", "binary_cross_entropy_with_logits", "multi_margin_loss"})
-
-SUM_TOLERANCE = 1e-3
-CUT_SHARE = 0.05
-"""A clamp is accused when so many outputs lie exactly on its bounds: one at 50 cuts nothing."""
-
+LOG_SUM_TOLERANCE = 1e-2
 REACHED_SHARE = 0.5
-
-# Nodes of the graph that move numbers about and leave them as they are.
-_SHAPING = (
-    *(
-        "View",
-        "Reshape",
-        "Squeeze",
-        "Unsqueeze",
-        "Select",
-        "Slice",
-        "Index",
-        "Transpose",
-        "Permute",
-    ),
-    *("T", "Expand", "Clone", "ToCopy", "Alias", "Unsafe", "AsStrided", "Flatten", "Split", "Cat"),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastFunction:
-    """The function that made the outputs, with its bounds where it has any."""
-
-    name: str
-    low: float | None = None
-    high: float | None = None
-    dim: int | None = None
-
-
-def last_functions(scores: Tensor, *, most: int = 3) -> tuple[LastFunction, ...]:
-    """The last functions applied, outermost first; moves of numbers are passed over.
-
-    Args:
-        scores: with its graph.
-    Returns:
-        Empty without a graph.
-    """
-    found: list[LastFunction] = []
-    node: Any = scores.grad_fn
-    for _ in range(64):
-        if node is None or len(found) == most:
-            break
-        name = node.name().removeprefix("struct ").split("Backward")[0].split("::")[-1]
-        if not name.startswith(_SHAPING):
-            found.append(
-                LastFunction(
-                    name=name,
-                    low=_bound(node, "_saved_min", "_saved_min_val"),
-                    high=_bound(node, "_saved_max", "_saved_max_val"),
-                    dim=_dimension(node, scores.ndim),
-                )
-            )
-        node = node.next_functions[0][0] if node.next_functions else None
-    return tuple(found)
-
-
-def _bound(node: Any, *attributes: str) -> float | None:
-    for attribute in attributes:
-        value = getattr(node, attribute, None)
-        if isinstance(value, (int, float)):
-            return float(value)
-    return None
-
-
-def _dimension(node: Any, ndim: int) -> int | None:
-    dim = getattr(node, "_saved_dim", None)
-    if not isinstance(dim, int):
-        return None
-    if dim > 2**32:  # negative dimensions are kept as unsigned 64-bit numbers
-        dim -= 2**64
-    return dim % ndim if ndim else None
 
 
 def loss_computes(material: Material) -> Answer:
@@ -161,9 +89,9 @@ def _log_probabilities(material: Material, evidence: dict[str, Any]) -> Answer:
     scores = material.scores
     off = float(scores.logsumexp(dim=1).abs().max())
     evidence |= {"largest_log_sum_exp": off}
-    if off < SUM_TOLERANCE * 10 or _sums_to_one(scores, dim=1):
+    if off < LOG_SUM_TOLERANCE or sums_to_one(scores, dim=1):
         return passed("nll_loss gets rows of log-probabilities.", evidence)
-    if _softmax_over_rows(material, "LogSoftmax"):
+    if softmax_over_rows(material, "LogSoftmax"):
         # The sums are wrong because rows are mixed; that is accused where it belongs.
         raise NotApplicable("A softmax over the batch explains the sums; see rows-independent.")
     return accuse(
@@ -173,103 +101,6 @@ def _log_probabilities(material: Material, evidence: dict[str, Any]) -> Answer:
         remedy="Use cross_entropy on the logits, or put log_softmax(dim=1) before nll_loss.",
         evidence=evidence,
     )
-
-
-def outputs_are_scores(material: Material) -> Answer:
-    """Probabilities where logits or log-probabilities are expected."""
-    name, scores = material.spec.name, material.scores
-    last = last_functions(material.raw_scores)
-    evidence: dict[str, Any] = {
-        "loss": name,
-        "last_functions": [one.name for one in last],
-        "min": float(scores.min()),
-        "max": float(scores.max()),
-    }
-    n = material.n_outputs
-    if name in ("cross_entropy", "nll_loss") and n > 1:
-        evidence["row_sum"] = float(scores.sum(dim=1).mean())
-        if _sums_to_one(scores, dim=1) or _softmax_over_rows(material, "Softmax"):
-            over = "row" if _sums_to_one(scores, dim=1) else "column (softmax over the batch)"
-            floor = math.log(math.e + n - 1) - 1
-            wanted = "logits" if name == "cross_entropy" else "log-probabilities"
-            return accuse(
-                "softmax-before-loss",
-                f"The outputs are probabilities, each {over} sums to 1, but {name} expects "
-                f"{wanted}: gradients shrink, and even perfect answers cost {figure(floor)}.",
-                remedy="Return logits from the model and take softmax only to show probabilities.",
-                evidence=evidence,
-            )
-    if name == "binary_cross_entropy_with_logits" and last and last[0].name == "Sigmoid":
-        return accuse(
-            "softmax-before-loss",
-            f"A sigmoid was applied already (outputs {figure(evidence['min'])} to "
-            f"{figure(evidence['max'])}), and {name} applies its own.",
-            remedy="Return logits, or use binary_cross_entropy on probabilities.",
-            evidence=evidence,
-        )
-    if name not in (*LOGIT_LOSSES, "nll_loss"):
-        raise NotApplicable(f"{name} expects no logits.")
-    return passed("The outputs are not probabilities.", evidence)
-
-
-def output_activation(material: Material) -> Answer:
-    """A last function that cuts or squashes what the loss needs."""
-    scores, n = material.scores, material.n_outputs
-    last = last_functions(material.raw_scores)
-    name = material.spec.name
-    at_low = float((scores == scores.min()).float().mean())
-    evidence: dict[str, Any] = {
-        "loss": name,
-        "last_functions": [one.name for one in last],
-        "min": float(scores.min()),
-        "max": float(scores.max()),
-        "share_at_min": at_low,
-    }
-    if n == 1 and scores.shape[0] > 1 and bool((scores == 1).all()):
-        return accuse(
-            "output-activation-wrong",
-            "Softmax over one output is 1 for every image.",
-            remedy="Use sigmoid, or the raw output with binary_cross_entropy_with_logits.",
-            evidence=evidence,
-        )
-    wrong = _cutting(material, last, at_low)
-    if wrong:
-        remedy = "Let the last linear layer's output be the logits: no activation after it."
-        return accuse("output-activation-wrong", wrong, remedy=remedy, evidence=evidence)
-    return passed("Nothing cuts the outputs.", evidence)
-
-
-def _cutting(material: Material, last: tuple[LastFunction, ...], at_low: float) -> str:
-    """The accusation; "" for none."""
-    name, scores = material.spec.name, material.scores
-    outer = last[0].name if last else ""
-    inner = last[1].name if len(last) > 1 else ""
-    if name in LOGIT_LOSSES or name == "nll_loss":
-        if outer == "Relu" or (not last and at_low >= 0.2 and float(scores.min()) == 0):
-            return (
-                f"A ReLU follows the last layer: {figure(100 * at_low)} % of the outputs are "
-                "exactly 0, where no gradient flows, and no logit can be negative."
-            )
-        if outer in ("Sigmoid", "Tanh") and name in ID_LOSSES:
-            return (
-                f"A {outer.lower()} follows the last layer, so logits lie between "
-                f"{figure(float(scores.min()))} and {figure(float(scores.max()))}: {name} cannot "
-                "get sure of anything."
-            )
-    if name not in LOGIT_LOSSES and name not in ("binary_cross_entropy", "nll_loss"):
-        return ""
-    if outer in ("Clamp", "ClampMin", "ClampMax", "Hardtanh") and inner not in _SQUASHERS:
-        bounds = [one for one in (last[0].low, last[0].high) if one is not None]
-        cut = float(sum(((scores == bound).float() for bound in bounds), scores * 0).mean())
-        if cut >= CUT_SHARE:
-            return (
-                f"{outer} cuts {figure(100 * cut)} % of the outputs to "
-                f"{' or '.join(figure(one) for one in bounds)}, where no gradient flows."
-            )
-    return ""
-
-
-_SQUASHERS = frozenset({"Sigmoid", "Softmax", "LogSoftmax", "LogSigmoid"})
 
 
 def target_shape(material: Material) -> Answer:
@@ -365,6 +196,8 @@ def initial_loss(material: Material) -> Answer:
     seen = material.start
     if seen.loss is None:
         raise NotApplicable("No loss was computed.")
+    if activation_explains(material):
+        raise NotApplicable("The outputs' last function fixes them; see output-activation.")
     n = 2 if material.spec.name in BINARY_LOSSES else material.n_outputs
     if n < 2:
         raise NotApplicable("ln C of one output is 0.")
@@ -389,22 +222,6 @@ def initial_loss(material: Material) -> Answer:
         remedy=remedy,
         evidence=evidence,
     )
-
-
-def _sums_to_one(scores: Tensor, *, dim: int) -> bool:
-    if scores.shape[dim] < 2 or float(scores.min()) < 0:
-        return False
-    return bool(((scores.sum(dim=dim) - 1).abs() < SUM_TOLERANCE).all())
-
-
-def _softmax_over_rows(material: Material, function: str) -> bool:
-    """A softmax, or its logarithm, whose sums run over the batch: by the graph and the numbers."""
-    raw = material.raw_scores
-    last = last_functions(raw)
-    if raw.ndim != 2 or not last or last[0].name != function or last[0].dim != 0:
-        return False
-    probs = raw.detach().float()
-    return _sums_to_one(probs.exp() if function == "LogSoftmax" else probs, dim=0)
 
 
 def _shapes(material: Material) -> dict[str, Any]:
@@ -433,8 +250,6 @@ def _labels_explain(material: Material) -> bool:
 CHECKS = (
     Check(name="loss-computes", run=loss_computes, needs_finite=False),
     Check(name="loss-kind", run=loss_kind),
-    Check(name="outputs-are-scores", run=outputs_are_scores),
-    Check(name="output-activation", run=output_activation),
     Check(name="target-shape", run=target_shape, needs_finite=False),
     Check(name="loss-connected", run=loss_connected, needs_finite=False),
     Check(name="initial-loss", run=initial_loss),

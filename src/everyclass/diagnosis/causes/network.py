@@ -13,9 +13,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from everyclass.contracts import CauseId
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
+from everyclass.diagnosis.causes.outputs import activation_explains
 from everyclass.diagnosis.material import Material, unwrapped
 from everyclass.diagnosis.nested import tensors_in
-from everyclass.diagnosis.trace import Layer, Pass
+from everyclass.diagnosis.sightings import Layer
+from everyclass.diagnosis.trace import Pass
 
 DEAD_SHARE = 0.9
 LEAST_IMAGES = 8
@@ -27,6 +29,9 @@ SAME_OUTPUT = 1e-6
 FAINT_SIGNAL = 1e-4
 """The same at the last layer's input, at the initial weights: below it images are told apart by
 one part in 10,000 and learning has nothing to hold on to."""
+
+KEPT_SIGNAL = 1e-2
+"""Of the variation of the inputs; where as much is left, it is the inputs that hardly differ."""
 
 
 def first_non_finite(material: Material) -> Answer:
@@ -87,6 +92,8 @@ def _finite(tensor: Tensor) -> bool:
 
 def input_dependence(material: Material) -> Answer:
     """Scores that are the same whatever the image is."""
+    if activation_explains(material):
+        raise NotApplicable("The outputs' last function makes them equal; see output-activation.")
     seen, name = material.training, "scores"
     if material.scores.shape[0] < 2 or _all_rows_equal(material):
         raise NotApplicable("The batch holds no two different inputs.")
@@ -100,8 +107,9 @@ def input_dependence(material: Material) -> Answer:
         return passed(
             f"The {name} vary between images by {figure(variation)} of their size.", evidence
         )
-    dead = _dead_layers(seen)
+    dead = dead_layers(seen)
     evidence["dead_layers"] = [one for one, _ in dead]
+    evidence["alive_at_start"] = _alive_at_start(material)
     cause = _why_constant(material, dead)
     where = f": no unit is active after '{dead[0][0]}'" if cause == "dead-units" and dead else ""
     return accuse(
@@ -149,7 +157,7 @@ def dead_units(material: Material) -> Answer:
         "images": int(n_images.shape[0]),
         "layers": [{"after": after, "dead_share": share} for after, share in shares],
     }
-    dead = _dead_layers(seen)
+    dead = dead_layers(seen)
     if dead and _mostly_alike(material):
         raise NotApplicable("Units of a layer are copies of each other; see weights-differ.")
     if not dead or material.learned:
@@ -159,16 +167,29 @@ def dead_units(material: Material) -> Answer:
             evidence,
         )
     after, share = dead[0]
+    evidence["alive_at_start"] = alive = _alive_at_start(material)
+    since = "; at the initial weights they were not, so training drove them there" if alive else ""
     return accuse(
         "dead-units",
         f"{figure(100 * share)} % of the units after '{after}' are off for every image of the "
-        f"batch ({n_images.shape[0]} images).",
+        f"batch ({n_images.shape[0]} images){since}.",
         remedy=_constant_remedy("dead-units"),
         evidence=evidence,
     )
 
 
-def _dead_layers(seen: Pass) -> list[tuple[str, float]]:
+def _alive_at_start(material: Material) -> bool | None:
+    """Whether no layer was dead at the initial weights; None when these are not known. What died
+    in training may be the trace of another cause, of too high a rate above all.
+    """
+    try:
+        return not dead_layers(material.start)
+    except NotApplicable:
+        return None
+
+
+def dead_layers(seen: Pass) -> list[tuple[str, float]]:
+    """(layer before, share of units that are off) of rectifiers with hardly a unit left."""
     return [
         (one.after, one.dead / one.units)
         for one in seen.rectifiers
@@ -201,19 +222,33 @@ def weights_differ(material: Material) -> Answer:
 def initial_signal(material: Material) -> Answer:
     """How well the last layer can tell images apart before training."""
     seen = material.start
+    if _mostly_alike(material):
+        raise NotApplicable("Units of a layer are copies of each other; see weights-differ.")
     head = seen.last_matrix
     if head is None or head.input_variation is None or _all_rows_equal(material):
         raise NotApplicable("No last layer was seen to get two different images.")
     by_layer = {one.name: one.variation for one in seen.layers if one.variation is not None}
     value = head.input_variation
     evidence: dict[str, Any] = {"variation": value, "layer": head.name, "by_layer": by_layer}
-    if value >= FAINT_SIGNAL:
+    given = next((one.input_variation for one in seen.layers if one.input_variation), None)
+    kept = value / given if given else 0.0
+    evidence["share_of_inputs_variation"] = kept
+    if value >= FAINT_SIGNAL or kept >= KEPT_SIGNAL:
         return passed(
             f"At the initial weights the last layer's inputs vary between images by "
             f"{figure(value)} of their size.",
             evidence,
         )
     first = next((name for name, one in by_layer.items() if one < 10 * FAINT_SIGNAL), head.name)
+    dead = dead_layers(seen)
+    if dead:
+        return accuse(
+            "dead-units",
+            f"At the initial weights {figure(100 * dead[0][1])} % of the units after "
+            f"'{dead[0][0]}' are off for every image of the batch.",
+            remedy="Start biases at 0 and initialise with He's scheme.",
+            evidence=evidence,
+        )
     return accuse(
         "poor-initialisation",
         f"At the initial weights the signal fades with depth: at the last layer images differ by "

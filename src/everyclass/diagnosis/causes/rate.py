@@ -1,0 +1,245 @@
+"""The size of a step: a rate of nothing, and decay that outweighs the gradient.
+
+Causes: learning-rate-too-low, weight-decay-too-strong. Whether a rate that does move the weights
+is too low or too high is no matter of form: trials at other rates show that.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
+from everyclass.diagnosis.material import Material, fits, loaded, rates_of
+from everyclass.diagnosis.trace import Pass
+
+LOWERED = 1e-3
+"""Share of the largest rate below which a rate is called spent; cosine and one-cycle schedules
+spend a few per cent of their steps there."""
+
+STEPS_OF_WARM_UP, WARM_UP_SHARE = 100, 0.01
+"""Steps after which a warm-up that has not reached this share of its rate is called too long."""
+
+LOST_RATE = 1e-6
+"""At larger rates it is the gradient that is too small for the weights, not the rate."""
+
+UNMOVED_SHARE = 0.01
+SAMPLED = 65_536
+"""Weights of each tensor that are looked at one by one."""
+
+DECAY_STEPS = 500
+"""Steps in which decay alone would take a weight to 1/e; usual settings have 10,000 and more."""
+
+DECAY_OVER_ADAM = 3.0
+COUPLED_OVER_GRADIENT = 3.0
+
+# Optimizers that apply decay beside the gradient, and those that divide by the gradient's size.
+DECOUPLED = ("AdamW", "SGDW", "NAdamW", "RAdamW", "Lion", "Lamb")
+ADAPTIVE = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta")
+
+
+def learning_rate(material: Material) -> Answer:
+    """A rate of nothing: never set, driven down by a scheduler, or lost in rounding."""
+    optimizers = material.case.optimizers
+    if not optimizers:
+        raise NotApplicable("No optimizer is known.")
+    rates = rates_of(optimizers)
+    history = material.case.rates
+    evidence: dict[str, Any] = {"rates": rates, "history": [list(one) for one in history[-20:]]}
+    spent = _spent(material)
+    if spent and not material.learned:
+        peak, at, now, since = spent
+        return accuse(
+            "learning-rate-too-low",
+            f"The learning rate fell from {figure(peak)} (step {at:,}) to below a thousandth of "
+            f"that by step {since:,}, and is {figure(now)} since.",
+            remedy="A scheduler meant for epochs is stepped once per batch: step it after each "
+            "epoch, or give it its lengths in batches.",
+            evidence=evidence,
+        )
+    asked = [
+        float(g["initial_lr"]) for o in optimizers for g in o.param_groups if "initial_lr" in g
+    ]
+    reached = max([*rates, *(rate for _, rate in history)])
+    steps = material.case.steps or 0
+    if (
+        asked
+        and steps >= STEPS_OF_WARM_UP
+        and reached < WARM_UP_SHARE * max(asked)
+        and not material.learned
+    ):
+        return accuse(
+            "learning-rate-too-low",
+            f"In {steps:,} steps the learning rate got no further than {figure(reached)}, "
+            f"{figure(100 * reached / max(asked))} % of the {figure(max(asked))} asked for.",
+            remedy="The warm-up is longer than the run: give its length in the unit in which the "
+            "scheduler is stepped.",
+            evidence=evidence | {"asked": max(asked), "reached": reached, "steps": steps},
+        )
+    if max(rates) == 0 and not asked and not history:
+        return accuse(
+            "learning-rate-too-low",
+            "The learning rate is 0 in every group, and no scheduler is there to raise it.",
+            remedy="Pass the learning rate to the optimizer.",
+            evidence=evidence,
+        )
+    if 0 < max(rates) < LOST_RATE:
+        share = _movable_share(material)
+        evidence["share_of_weights_a_step_can_change"] = share
+        if share is not None and share < UNMOVED_SHARE:
+            return accuse(
+                "learning-rate-too-low",
+                f"At rate {figure(max(rates))} a step is lost in rounding for "
+                f"{figure(100 - 100 * share)} % of the weights: they cannot change.",
+                remedy="Raise the learning rate.",
+                evidence=evidence,
+            )
+    low, high = min(rates), max(rates)
+    shown = figure(high) if low == high else f"{figure(low)} to {figure(high)}"
+    return passed(f"The learning rate is {shown}.", evidence)
+
+
+def weight_decay(material: Material) -> Answer:
+    """Decay that outweighs the gradient."""
+    worst = _worst_decay(material, material.training)
+    state = material.case.initial_state
+    if state is not None and fits(material.model, state):
+        # Afterwards the weights may be gone, and decay has nothing left to pull at.
+        start = material.start
+        with loaded(material.model, state):
+            worst = max(worst, _worst_decay(material, start), key=lambda one: one[0])
+    excess, evidence = worst
+    if not evidence:
+        raise NotApplicable("No optimizer decays weights that get a gradient.")
+    if excess > 1 and not material.learned:
+        return accuse(
+            "weight-decay-too-strong",
+            f"Weight decay {figure(evidence['weight_decay'])} pulls "
+            f"{figure(evidence['decay_over_gradient'])} times as hard as the gradient "
+            f"({evidence['optimizer']}, rate {figure(evidence['lr'])}): weights shrink to nothing "
+            "before they learn.",
+            remedy="Usual values are 1e-4 to 5e-4 for SGD and 0.01 to 0.1 for AdamW.",
+            evidence=evidence,
+        )
+    return passed(
+        f"Weight decay {figure(evidence['weight_decay'])} pulls "
+        f"{figure(evidence['decay_over_gradient'])} times as hard as the gradient.",
+        evidence,
+    )
+
+
+def _worst_decay(material: Material, seen: Pass) -> tuple[float, dict[str, Any]]:
+    """Of all groups, at the weights as they are now; (0, {}) without decay."""
+    by_id = {id(p): seen.gradients.get(n) for n, p in material.model.named_parameters()}
+    peak = max((rate for _, rate in material.case.rates), default=0.0)
+    found = [
+        facts
+        for optimizer in material.case.optimizers
+        for group in optimizer.param_groups
+        if (facts := _decay_facts(optimizer, group, by_id, lr=max(float(group["lr"]), peak)))
+    ]
+    return max(found, key=lambda one: one[0], default=(0.0, {}))
+
+
+def _decay_facts(
+    optimizer: Optimizer,
+    group: dict[str, Any],
+    gradients: dict[int, Tensor | None],
+    *,
+    lr: float,
+) -> tuple[float, dict[str, Any]] | None:
+    """How far beyond the limit decay is (above 1: too strong), with the numbers.
+
+    - SGD adds decay to the gradient: too strong when it is the larger of the two and would alone
+      take the weights to 1/e within `DECAY_STEPS` steps.
+    - Adam and its kin divide the sum by its own size, so that the ratio alone counts.
+    - AdamW's decay stands beside a step of about 1 per weight, whatever the gradient is.
+    """
+    decay = float(group.get("weight_decay") or 0)
+    pairs = [(p, g) for p in group["params"] if (g := gradients.get(id(p))) is not None]
+    if not decay or not lr or not pairs:
+        return None
+    weight = _norm([p.detach() for p, _ in pairs])
+    gradient = _norm([g for _, g in pairs])
+    kind = type(optimizer).__name__
+    beside = kind in DECOUPLED or bool(group.get("decoupled_weight_decay"))
+    ratio = decay * weight / max(gradient, 1e-30)
+    if beside:
+        elements = sum(p.numel() for p, _ in pairs)
+        ratio = decay * weight / elements**0.5
+        excess = max(ratio / DECAY_OVER_ADAM, lr * decay / 0.1)
+    elif kind in ADAPTIVE:
+        excess = ratio / COUPLED_OVER_GRADIENT
+    else:
+        momentum = min(float(group.get("momentum") or 0), 0.99)
+        excess = min(ratio, lr / (1 - momentum) * decay * DECAY_STEPS)
+    return excess, {
+        "optimizer": kind,
+        "weight_decay": decay,
+        "lr": lr,
+        "weight_norm": weight,
+        "gradient_norm": gradient,
+        "decay_over_gradient": ratio,
+    }
+
+
+def _spent(material: Material) -> tuple[float, int, float, int] | None:
+    """(largest rate, its step, rate now, step since when) of a rate that fell to nothing early:
+    it has been spent for longer than it took to get there.
+    """
+    history = material.case.rates
+    if len(history) < 2:
+        return None
+    at, peak = max(history, key=lambda one: one[1])
+    last = material.case.steps or max((b.step for b in material.case.batches), default=0)
+    last = max(last, history[-1][0])
+    low = [step for step, rate in history if step > at and rate < LOWERED * peak]
+    after = [rate for step, rate in history if low and step >= low[0]]
+    if not low or any(rate >= LOWERED * peak for rate in after):
+        return None
+    return (peak, at, history[-1][1], low[0]) if last - low[0] >= low[0] - at else None
+
+
+def _movable_share(material: Material) -> float | None:
+    """Share of optimised weights with a gradient that one step of the current rate changes.
+
+    Exact for plain SGD (w - lr g == w in the weight's own precision). For optimizers that divide by
+    the gradient's size a step is about lr for every weight.
+    """
+    moved = total = 0
+    by_id = {id(p): n for n, p in material.model.named_parameters()}
+    for optimizer in material.case.optimizers:
+        adaptive = isinstance(optimizer, _ADAPTIVE_CLASSES)
+        if not adaptive and not isinstance(optimizer, torch.optim.SGD):
+            return None
+        for group in optimizer.param_groups:
+            momentum = min(float(group.get("momentum") or 0), 0.99)
+            lr = float(group["lr"]) / (1 - momentum)
+            for parameter in group["params"]:
+                gradient = material.training.gradients.get(by_id.get(id(parameter), ""))
+                if gradient is None or parameter.ndim < 2:
+                    continue
+                weight = parameter.detach().flatten()[:SAMPLED]
+                gradient = gradient.flatten()[:SAMPLED]
+                step = lr * (gradient.sign() if adaptive else gradient)
+                counted = gradient != 0
+                moved += int(((weight - step != weight) & counted).sum())
+                total += int(counted.sum())
+    return moved / total if total else None
+
+
+_ADAPTIVE_CLASSES = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return math.hypot(*(float(t.float().norm()) for t in tensors))
+
+
+CHECKS = (
+    Check(name="learning-rate", run=learning_rate),
+    Check(name="weight-decay", run=weight_decay),
+)
