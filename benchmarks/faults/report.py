@@ -24,6 +24,7 @@ def print_report(rows: Sequence[Row]) -> None:
         print_rates(watched)
         print_by_cause(watched)
         print_errors(watched)
+        print_accusations(watched)
 
 
 def print_truth(rows: Sequence[Row]) -> None:
@@ -108,6 +109,22 @@ def print_errors(rows: Sequence[Row]) -> None:
             print(f"  {row['key']}: {truth['reason']}{_scores(truth)}; said {row['verdict']}")
             for finding in row["findings"] if alarmed else ():
                 print(f"      step {finding['seen_step']}: {finding['sentence']}")
+
+
+def print_accusations(rows: Sequence[Row]) -> None:
+    """What the exact checks said: the right cause of broken runs, any cause of sound ones."""
+    rows = [row for row in rows if "accused" in row]
+    broken = [row for row in rows if row["truth"]["outcome"] == "broken"]
+    sound = [row for row in rows if row["truth"]["outcome"] == "sound"]
+    named = sum(bool(set(row["accepts"]) & set(row["accused"])) for row in broken)
+    print(f"\nchecks: the cause, or one as good, accused in {named} of {len(broken)} broken runs")
+    wrongly = [row for row in sound if row["accused"]]
+    print(f"checks that accuse sound runs: {len(wrongly)} of {len(sound)}")
+    by_cause: dict[tuple[str, str], int] = Counter(
+        (cause, row["script"]) for row in wrongly for cause in row["accused"]
+    )
+    for (cause, script), n in sorted(by_cause.items()):
+        print(f"  {cause}: {script} ({n} of {sum(row['script'] == script for row in sound)})")
 
 
 def _alarm(row: Row) -> bool:

@@ -223,6 +223,7 @@ def outcome(one: Running, code: int, options: argparse.Namespace) -> dict[str, A
         "script": cell.script_name,
         "cause": cell.cause,
         "guise": cell.guise.name,
+        "accepts": [cell.cause, *cell.guise.accepts],
         "place": cell.at.name,
         "base": cell.guise.script,
         "seed": cell.seed,
@@ -255,7 +256,13 @@ def begins(cell: Cell, truth: Truth) -> int:
 def read_findings(path: Path) -> dict[str, Any]:
     """What `everyclass run` said: verdict, findings, the first alarm."""
     if not path.exists():
-        return {"verdict": None, "findings": [], "alarm_step": None, "alarmed": False}
+        return {
+            "verdict": None,
+            "findings": [],
+            "alarm_step": None,
+            "alarmed": False,
+            "accused": [],
+        }
     told = json.loads(path.read_text())
     findings = [
         {name: one.get(name) for name in ("id", "severity", "since_step", "seen_step", "sentence")}
@@ -269,6 +276,9 @@ def read_findings(path: Path) -> dict[str, Any]:
         "findings": findings,
         "alarm_step": min(alarms, default=None),
         "alarmed": bool(alarms) or told["verdict"] not in (None, "healthy"),
+        "accused": sorted(
+            {one["cause"] for one in told.get("checks", ()) if one["outcome"] == "issue"}
+        ),
     }
 
 

@@ -3,8 +3,9 @@
 Every script prints two confusion matrices (row = target) at its end: of the training images, as
 they were seen in the last epoch, and of the validation images. From them:
 
-- **sound**: every class that was seen often enough is recognised, and the balanced accuracy of both
-  splits lies clearly above chance (a tenth of the way from chance to 1, significant at 0.001);
+- **sound**: every class that was seen often enough is recognised, the balanced accuracy of both
+  splits lies clearly above chance (a tenth of the way from chance to 1, significant at 0.001), and
+  the validation images' went at least a quarter of the way of the training images';
 - **broken**: the validation images (or the training images) are recognised no better than by
   chance, or a class seen often enough is never recognised on either split;
 - **between**: neither; such a run counts neither for nor against an alarm, and is listed.
@@ -32,6 +33,7 @@ CLEAR_SHARE = 0.1
 CHANCE_SHARE = 0.05
 """Shares of the way from chance to 1 from which a split is informative; up to which it is not."""
 
+HELD_OUT_SHARE = 0.25
 SIGNIFICANT_Z = 3.1
 
 
@@ -75,6 +77,8 @@ def truth_of(stdout: str) -> Truth:
             return told("broken", f"{name} images recognised as by chance")
     if missed:
         return told("broken", f"classes never recognised: {', '.join(map(str, missed))}")
+    if _advantage(val) < HELD_OUT_SHARE * _advantage(train):
+        return told("between", "validation images recognised far worse than training images")
     if all(_advantage(matrix) >= CLEAR_SHARE for matrix in printed.values()):
         return told("sound", "every class is recognised")
     return told("between", "a little above chance")

@@ -71,6 +71,8 @@ def test_truth_of_printed_matrices(registry):
     assert (answer.outcome, answer.missed) == ("broken", (2,))
     assert answer.val == pytest.approx(0.6)
     assert answer.train_images == 220
+    # Validation 0.58 against training 0.9: a fifth of the way that training went.
+    assert truth_of(printed(good, [[580, 420], [420, 580]])).outcome == "between"
     assert truth_of("Traceback ...").outcome == "unknown"
     # Balanced accuracy 0.53: 6 % of the way from chance to 1 and, with 100,000 images, no accident.
     slight = [[26500, 23500], [23500, 26500]]

@@ -15,7 +15,7 @@ GUISES = (
     Guise(
         name="statistics-reset-before-evaluation",
         script="functions",
-        places=(place("digits", "resnet18", epochs=4), place("trashnet", "resnet18", epochs=5)),
+        places=(place("pbc", "resnet18", epochs=4), place("trashnet", "resnet18", epochs=5)),
         edits=(
             (
                 "    model.eval()\n",

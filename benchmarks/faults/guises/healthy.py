@@ -170,7 +170,7 @@ GUISES = (
     Guise(
         name="slow-start-momentum",
         script="plain",
-        places=(place("digits", "vgg", lr=0.01, epochs=16),),
+        places=(place("digits", "vgg", lr=0.02, epochs=14),),
         edits=(MOMENTUM,),
     ),
     Guise(
@@ -195,7 +195,7 @@ GUISES = (
         script="plain",
         places=(
             place("digits", "bn_cnn", lr=0.01, epochs=8),
-            place("trashnet", "resnet18", lr=0.003, epochs=7),
+            place("digits", "resnet18", lr=0.01, epochs=8),
         ),
         edits=(
             (

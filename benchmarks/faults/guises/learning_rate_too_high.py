@@ -25,7 +25,7 @@ GUISES = (
     Guise(
         name="rate-times-batch-size",
         script="iterations",
-        places=(place("digits", "vgg", steps=300), place("demo", "vgg", steps=300)),
+        places=(place("trashnet", "vgg", steps=300), place("demo", "vgg", steps=300)),
         edits=(("lr=args.lr, weight_decay", "lr=args.lr * args.batch_size, weight_decay"),),
     ),
     Guise(

@@ -22,7 +22,7 @@ GUISES = (
     Guise(
         name="sorted-with-batchnorm",
         script="functions",
-        places=(place("digits", "bn_cnn", epochs=6), place("pbc", "bn_cnn", epochs=6)),
+        places=(place("trashnet", "bn_cnn", epochs=6), place("pbc", "bn_cnn", epochs=6)),
         edits=(
             (
                 "    train_dataset, test_dataset = random_split(dataset, "

@@ -4,7 +4,7 @@ GUISES = (
     Guise(
         name="column-against-row",
         script="plain",
-        places=(place("digits_two", "tutorial_cnn", epochs=7),),
+        places=(place("digits_eight", "tutorial_cnn", epochs=7),),
         edits=(
             ("Net(X.shape[1], len(classes), X.shape[2])", "Net(X.shape[1], 1, X.shape[2])"),
             ("nn.CrossEntropyLoss()", "nn.MSELoss()"),

@@ -5,7 +5,7 @@ GUISES = (
         name="validation-not-scaled",
         script="plain",
         places=(
-            place("digits", "bn_cnn", epochs=6),
+            place("trashnet", "bn_cnn", epochs=7),
             place("pbc", "bn_cnn", epochs=6),
         ),
         edits=(
