@@ -34,8 +34,8 @@ _HOME = {
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
-    "Finding": "everyclass.contracts",
-    "CheckResult": "everyclass.contracts",
+    "Finding": "everyclass.findings",
+    "CheckResult": "everyclass.findings",
     "watch": "everyclass.capture.watching",
     "check": "everyclass.diagnosis.check",
     "check_case": "everyclass.diagnosis.check",
@@ -47,9 +47,10 @@ _HOME = {
 
 if TYPE_CHECKING:
     from everyclass.capture.watching import watch
-    from everyclass.contracts import CheckResult, Evaluation, Finding
+    from everyclass.contracts import Evaluation
     from everyclass.diagnosis.check import check, check_case
     from everyclass.errors import EveryclassError, InputError
+    from everyclass.findings import CheckResult, Finding
     from everyclass.images.audit import audit_images
     from everyclass.images.audit_values import Audit
     from everyclass.images.pixels import load_image

@@ -39,7 +39,7 @@ from everyclass.options import (
 )
 
 if TYPE_CHECKING:
-    from everyclass.contracts import Finding
+    from everyclass.findings import Finding
     from everyclass.workflows.demo import DemoData
     from everyclass.workflows.events import Event
     from everyclass.workflows.prepare import DataSource
@@ -65,12 +65,19 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     show_version: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
     """Options of all commands."""
+    # Threads that wait by spinning slow a training to a seventh as soon as anything else runs on
+    # the same cores (measured: 46 against 6 images/s beside one busy process). It must be said
+    # before torch is loaded; whoever sets it otherwise is left alone, and so is a script that
+    # `run` runs as plain Python would.
+    if context.invoked_subcommand != "run":
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @app.command()
@@ -485,10 +492,6 @@ def demo(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: runs a command and exits with its code; errors are one message."""
-    # Threads that wait by spinning slow a training to a seventh as soon as anything else runs on
-    # the same cores (measured: 46 against 6 images/s beside one busy process). It must be said
-    # before torch is loaded; whoever sets it otherwise is left alone.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
     except typer.Exit as stop:

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from everyclass.capture import lightning as ours
 from everyclass.capture.lightning import EveryclassCallback
-from everyclass.contracts import Finding
 from everyclass.errors import InputError
+from everyclass.findings import Finding
 
 CLASSES = 3
 IMAGES = 640

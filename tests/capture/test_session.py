@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from everyclass.capture.assemble import case_of, nothing_watched, watched_of
 from everyclass.capture.patches import Patches
 from everyclass.capture.session import Session, StoppedRun
-from everyclass.contracts import Finding
 from everyclass.diagnosis.case import Case
+from everyclass.findings import Finding
 
 
 class Watching:

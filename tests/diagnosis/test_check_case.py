@@ -11,9 +11,9 @@ from checks_zoo import adam, batch, bn_cnn, cnn, mlp, sgd, train
 from torch import nn
 from torch.nn import functional
 
-from everyclass.contracts import CheckResult
 from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
 from everyclass.diagnosis.check import check_case
+from everyclass.findings import CheckResult
 
 
 def case(model: nn.Module | None = None, **options: Any) -> Case:

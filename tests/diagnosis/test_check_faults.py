@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from everyclass.contracts import CauseId
 from everyclass.diagnosis.check import CheckReport, check
+from everyclass.findings import CauseId
 
 IMAGENET = v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

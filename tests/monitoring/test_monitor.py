@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from everyclass.contracts import Finding
 from everyclass.errors import InputError
+from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
 
 CLASSES = 5

@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from everyclass.contracts import Finding
 from everyclass.errors import InputError
+from everyclass.findings import Finding
 from everyclass.monitoring.measures import Rows, measure, packed_confusion
 from everyclass.monitoring.monitor import Monitor
 from everyclass.monitoring.ranks import RankSums, rank_sums_if_distributed

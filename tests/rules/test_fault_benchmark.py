@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from everyclass.contracts import CauseId
+from everyclass.findings import CauseId
 
 FAULTS = Path(__file__).parents[2] / "benchmarks" / "faults"
 

@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "everyclass"
 BANDS = {
     "errors": 0,
     "contracts": 0,
+    "findings": 0,
     "seeding": 0,
     "stats": 1,
     "images": 2,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from everyclass.contracts import CheckResult
+from everyclass.findings import CheckResult
 from everyclass.terminal.checks import checks_view
 
 ISSUE = CheckResult(

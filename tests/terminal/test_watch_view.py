@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from rich.console import Console
 
-from everyclass.contracts import Finding
+from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
 from everyclass.terminal.training import alarm_line, watch_line
 from everyclass.terminal.watch import notice_line, summary_view

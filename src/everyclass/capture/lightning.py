@@ -21,7 +21,7 @@ from everyclass.capture.training_watch import (
     import_framework,
     not_begun,
 )
-from everyclass.contracts import Finding
+from everyclass.findings import Finding
 from everyclass.monitoring.loggers import EVERY_STEPS, ScalarLogger
 from everyclass.monitoring.measures import ScoreKind
 from everyclass.monitoring.monitor import Monitor
@@ -60,7 +60,7 @@ class EveryclassCallback(_Callback):  # type: ignore[misc]
         logits: takes them, (B, C) or (B,) for two classes, out of what that module returned.
         targets: takes (B,) class ids or (B, C) one-hot rows out of a batch.
         kind: what the scores are.
-        false_alarm_probability: of the whole run, relative to the nulls stated in `watch.alarms`.
+        false_alarm_probability: of the whole run; the nulls are in `monitoring.alarms`.
         on_finding: called once for each alarm, on every rank; may raise to end the fit. Without
             it an alarm is one line of the Python logger "everyclass".
         logger: gets the scalars; without it, the loggers of the trainer do.

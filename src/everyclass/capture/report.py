@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from everyclass.contracts import CheckResult, Finding, Verdict
+from everyclass.contracts import Verdict
+from everyclass.findings import CheckResult, Finding
 
 if TYPE_CHECKING:
     from everyclass.monitoring.summary import Summary

@@ -28,8 +28,8 @@ from everyclass.capture.reservoir import DEFAULT_BYTES, Reservoir
 from everyclass.capture.roots import Roots
 from everyclass.capture.sites import Sites, calling_site
 from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
-from everyclass.contracts import Finding
 from everyclass.diagnosis.case import LossName
+from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
 
 P = ParamSpec("P")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from everyclass.capture.passes import Lookup, ModuleCall, PassFinder, Stage
-from everyclass.contracts import Finding
 from everyclass.errors import InputError
+from everyclass.findings import Finding
 from everyclass.monitoring.loggers import LogEvery, ScalarLogger
 from everyclass.monitoring.monitor import Monitor
 from everyclass.monitoring.ranks import rank_sums_if_distributed

@@ -15,9 +15,9 @@ from torch.optim import Optimizer
 from everyclass.capture.assemble import case_of
 from everyclass.capture.patches import Patches
 from everyclass.capture.session import Session
-from everyclass.contracts import Finding
 from everyclass.diagnosis.case import Case
 from everyclass.errors import InputError
+from everyclass.findings import Finding
 from everyclass.monitoring.summary import Summary
 
 

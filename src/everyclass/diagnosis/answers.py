@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from everyclass.contracts import CauseId, CheckResult, Evidence
+from everyclass.findings import CauseId, CheckResult, Evidence
 
 if TYPE_CHECKING:
     from everyclass.diagnosis.material import Material

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
-from everyclass.contracts import CheckResult
 from everyclass.diagnosis.answers import Check, NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.causes import (
@@ -39,6 +38,7 @@ from everyclass.diagnosis.material import Material, fits, loaded, unwrapped
 from everyclass.diagnosis.nested import scores_in, tensors_in
 from everyclass.diagnosis.snapshot import untouched
 from everyclass.errors import InputError
+from everyclass.findings import CheckResult
 
 CHECKS: tuple[Check, ...] = (
     *network.CHECKS[:1],

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everyclass.contracts import Severity, Verdict
+from everyclass.contracts import Verdict
+from everyclass.findings import Severity
 from everyclass.monitoring.ranks import RankSums
 from everyclass.monitoring.summary import LastEvaluation
 from everyclass.stats.collapse import collapse_verdict

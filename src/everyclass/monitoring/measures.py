@@ -121,13 +121,7 @@ def measure(
         (k (4 C + 9) [+ C C],) float32, on the device of the scores: see `Rows`, and
         `packed_confusion` for the end of it.
     """
-    same = all(one.shape == scores[0].shape for one in scores)
-    if same:
-        z = torch.stack(tuple(scores)).float()
-        y = torch.stack(tuple(targets))
-    else:
-        z = pad_sequence(list(scores), batch_first=True).float()
-        y = pad_sequence(list(targets), batch_first=True, padding_value=-1)
+    z, y = _stacked(scores, targets)
     n_classes = z.shape[2]
     counts_here = (y >= 0) & (y < n_classes)
     finite = torch.isfinite(z).all(dim=2)
@@ -137,61 +131,77 @@ def measure(
     z = torch.where(counts_here.unsqueeze(2), z, torch.zeros((), device=z.device))
     y = torch.where(counts_here, y, torch.zeros((), dtype=y.dtype, device=y.device))
     images = mask.sum(dim=1)
-    at_least_one = images.clamp(min=1)
 
     guess = z.argmax(dim=2)
     logits = _as_logits(z, kind)
-    log_probs = logits.log_softmax(dim=2)
-    own = log_probs.gather(2, y.unsqueeze(2)).squeeze(2) * mask
-    shifted = (logits + log_prior).log_softmax(dim=2).gather(2, y.unsqueeze(2)).squeeze(2) * mask
-
-    rows = torch.arange(len(z), device=z.device).unsqueeze(1) * n_classes
-    labels = (rows + y).flatten()
-    flat = torch.zeros(len(z) * n_classes, device=z.device)
-    weight = mask.flatten()
-    predicted = flat.index_add(0, (rows + guess).flatten(), weight).view(len(z), n_classes)
-    labelled = flat.index_add(0, labels, weight).view(len(z), n_classes)
-    hits = flat.index_add(0, labels, ((guess == y) * mask).flatten()).view(len(z), n_classes)
-    own_by_class = flat.index_add(0, labels, own.flatten()).view(len(z), n_classes)
-
-    centred = (z - z.mean(dim=2, keepdim=True)) * mask.unsqueeze(2)
-    common = centred.sum(dim=1) / at_least_one.unsqueeze(1)
-    own_score = centred.gather(2, y.unsqueeze(2)).squeeze(2).sum(dim=1) / at_least_one
-    shuffled = (common * labelled).sum(dim=1) / at_least_one
-    square = centred.square().sum(dim=(1, 2)) / (at_least_one * n_classes)
-
-    nan = torch.full((), torch.nan, device=z.device)
-    given = torch.stack(
-        [nan if one is None else one.detach().float().reshape(()) for one in losses]
-    )
-    table = torch.cat(
-        [
-            predicted,
-            labelled,
-            hits,
-            own_by_class,
-            torch.stack(
-                [
-                    images,
-                    -own.sum(dim=1),
-                    -shifted.sum(dim=1),
-                    own_score,
-                    shuffled,
-                    square,
-                    common.square().mean(dim=1),
-                    non_finite.to(z.dtype),
-                    given.to(z.device),
-                ],
-                dim=1,
-            ),
-        ],
-        dim=1,
-    )
+    own = _of_own_class(logits.log_softmax(dim=2), y) * mask
+    shifted = _of_own_class((logits + log_prior).log_softmax(dim=2), y) * mask
+    labelled = _by_class(y, mask, n_classes)
+    counts = [
+        _by_class(guess, mask, n_classes),
+        labelled,
+        _by_class(y, (guess == y) * mask, n_classes),
+        _by_class(y, own, n_classes),
+    ]
+    scalars = [
+        images,
+        -own.sum(dim=1),
+        -shifted.sum(dim=1),
+        *_score_moments(z, y, mask, labelled),
+        non_finite.to(z.dtype),
+        _given(losses, z.device),
+    ]
+    table = torch.cat([*counts, torch.stack(scalars, dim=1)], dim=1)
     if n_classes > LARGEST_CONFUSION:
         return table.flatten()
     cells = torch.zeros(n_classes * n_classes, device=z.device)
-    cells = cells.index_add(0, (y * n_classes + guess).flatten(), weight)
+    cells = cells.index_add(0, (y * n_classes + guess).flatten(), mask.flatten())
     return torch.cat([table.flatten(), cells])
+
+
+def _stacked(scores: Sequence[Tensor], targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(k, B, C) float32 and (k, B); passes of fewer images are filled up with target -1."""
+    if all(one.shape == scores[0].shape for one in scores):
+        return torch.stack(tuple(scores)).float(), torch.stack(tuple(targets))
+    filled = pad_sequence(list(targets), batch_first=True, padding_value=-1)
+    return pad_sequence(list(scores), batch_first=True).float(), filled
+
+
+def _of_own_class(values: Tensor, targets: Tensor) -> Tensor:
+    """(k, B) of (k, B, C): each image's value at its own class."""
+    return values.gather(2, targets.unsqueeze(2)).squeeze(2)
+
+
+def _by_class(ids: Tensor, values: Tensor, n_classes: int) -> Tensor:
+    """(k, C): sums of (k, B) values over the images of each id, pass by pass."""
+    passes = torch.arange(len(ids), device=ids.device).unsqueeze(1) * n_classes
+    sums = torch.zeros(len(ids) * n_classes, device=values.device)
+    return sums.index_add(0, (passes + ids).flatten(), values.flatten()).view(-1, n_classes)
+
+
+def _score_moments(
+    scores: Tensor, targets: Tensor, mask: Tensor, labelled: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """own_score, shuffled_score, square_score and common_score of `Rows`, (k,) each.
+
+    The mean over all shuffles of the labels needs no shuffle: each label meets each image equally
+    often, so it is the labels' mean of the images' mean score.
+    """
+    images = mask.sum(dim=1).clamp(min=1)
+    centred = (scores - scores.mean(dim=2, keepdim=True)) * mask.unsqueeze(2)
+    common = centred.sum(dim=1) / images.unsqueeze(1)
+    return (
+        _of_own_class(centred, targets).sum(dim=1) / images,
+        (common * labelled).sum(dim=1) / images,
+        centred.square().sum(dim=(1, 2)) / (images * scores.shape[2]),
+        common.square().mean(dim=1),
+    )
+
+
+def _given(losses: Sequence[Tensor | None], device: torch.device) -> Tensor:
+    nan = torch.full((), torch.nan, device=device)
+    given = [nan if one is None else one.detach().float().reshape(()) for one in losses]
+    return torch.stack([one.to(device) for one in given])
 
 
 def _as_logits(scores: Tensor, kind: ScoreKind) -> Tensor:

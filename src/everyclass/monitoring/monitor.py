@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from everyclass.contracts import Evidence, Finding, Severity, Verdict
+from everyclass.contracts import Verdict
 from everyclass.errors import InputError
+from everyclass.findings import Evidence, Finding, Severity
 from everyclass.monitoring.alarms import AlarmId, Alarms
 from everyclass.monitoring.evaluations import Evaluations
 from everyclass.monitoring.layers import LayerWatch

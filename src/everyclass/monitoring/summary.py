@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from everyclass.contracts import Finding, Verdict
+from everyclass.contracts import Verdict
+from everyclass.findings import Finding
 from everyclass.monitoring.rounds import Floats, Round
 from everyclass.stats.confusion import mutual_information
 

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from everyclass.contracts import CheckResult
+from everyclass.findings import CheckResult
 
 
 def checks_view(results: Sequence[CheckResult]) -> RenderableType:

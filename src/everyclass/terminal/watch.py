@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from everyclass.contracts import Finding
+from everyclass.findings import Finding
 from everyclass.terminal.bars import recall_bar
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from everyclass.contracts import Evaluation, Finding, Verdict
+from everyclass.contracts import Evaluation, Verdict
+from everyclass.findings import Finding
 from everyclass.images.audit_values import Audit
 from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe

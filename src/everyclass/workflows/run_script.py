@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from everyclass.capture.execute import Ending, Target, before_hard_exit, execute, when_loaded
 from everyclass.capture.report import Overhead, Watched, WatchReport, never_loaded
-from everyclass.contracts import CheckResult, Finding
 from everyclass.errors import InputError
+from everyclass.findings import CheckResult, Finding
 from everyclass.run_folder import write_atomically
 
 if TYPE_CHECKING:
@@ -86,9 +86,10 @@ def run_script(target: Target, options: RunOptions) -> RunOutcome:
         watch.end()
     words = _ended(ending)
     case = watch.case()
+    watch.write(words)  # before the checks, which run the script's own code once more
     if not isinstance(ending.error, KeyboardInterrupt):
         watch.check(case)
-    watch.write(words)
+        watch.write(words)
     return RunOutcome(report=watch.report(words), code=ending.code, case=case)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import nn
 
-from everyclass.contracts import CauseId
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
 from everyclass.diagnosis.causes.inputs import FAR_RMS, channel_figures
 from everyclass.diagnosis.causes.outputs import (
@@ -21,6 +20,7 @@ from everyclass.diagnosis.causes.outputs import (
     sums_to_one,
 )
 from everyclass.diagnosis.material import BINARY_LOSSES, ID_LOSSES, Material, class_ids
+from everyclass.findings import CauseId
 
 LOG_SUM_TOLERANCE = 1e-2
 REACHED_SHARE = 0.5

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from everyclass.contracts import CauseId
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
 from everyclass.diagnosis.causes.outputs import activation_explains
 from everyclass.diagnosis.material import Material, unwrapped
 from everyclass.diagnosis.nested import tensors_in
 from everyclass.diagnosis.sightings import Layer
 from everyclass.diagnosis.trace import Pass
+from everyclass.findings import CauseId
 
 DEAD_SHARE = 0.9
 LEAST_IMAGES = 8
