@@ -218,3 +218,30 @@ def test_an_alarm_ends_the_script_in_the_step_that_raised_it() -> None:
     assert "diverged" in stop.value.reason
     assert [one.id for one in told] == ["diverged"]
     assert told[0].severity == "alarm"
+
+
+@pytest.mark.parametrize(
+    ("targets", "reduction", "told"),
+    [
+        (torch.arange(8.0) % 6, "mean", True),
+        (torch.arange(8.0) % 2, "mean", False),
+        (torch.full((8,), 1.2), "mean", False),  # one-sided smoothing of a discriminator
+        (torch.arange(8.0) % 6, "none", False),  # may be masked afterwards
+    ],
+)
+def test_class_ids_for_a_binary_loss_are_a_fact(
+    targets: Tensor, reduction: str, told: bool, watching: Watching
+) -> None:
+    model = nn.Linear(6, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(
+            model(torch.randn(8, 6))[:, 0], targets, reduction=reduction
+        )
+        loss.mean().backward()
+        optimizer.step()
+    watching.end()
+    found = watching.session.findings
+    assert [one.evidence["largest_target"] for one in found] == ([5] if told else [])
+    assert [one.id for one in found] == (["diverged"] if told else [])

@@ -215,6 +215,58 @@ def test_a_class_that_the_last_evaluation_misses_is_told_at_the_end() -> None:
     assert summary.findings[-1].evidence["classes"] == ["2"]
 
 
+def test_a_class_is_starved_by_the_last_two_evaluations_together() -> None:
+    """12 images: 0.9^12 shows nothing of 5 classes, 0.9^24 would not; 0.9^60 does."""
+
+    def without(which: int | None) -> Callable[[int], Tensor]:
+        shift = torch.zeros(CLASSES)
+        if which is not None:
+            shift[which] = -30.0
+        return lambda _: shift
+
+    def judged(*missed: int | None) -> str:
+        monitor, _ = watched(stream(300, lambda step: min(4.0, step / 20)))
+        for i, one in enumerate(missed):
+            for logits, targets in stream(5, lambda _: 4.0, bias=without(one), seed=i):
+                monitor.observe_evaluation(logits, targets)
+            monitor.end_evaluation()
+            for logits, targets in stream(10, lambda _: 4.0, seed=9):
+                monitor.step(logits, targets)
+        return monitor.summary(ended=True).verdict
+
+    assert judged(2, 2) == "starved"
+    assert judged(2, None) == "healthy"
+    assert judged(None, 2) == "healthy"  # a single bad moment
+
+
+def test_a_class_that_no_training_target_has_is_told_at_the_end() -> None:
+    monitor = Monitor(classes=list("abcde"))
+    for logits, targets in stream(300, lambda step: min(4.0, step / 20)):
+        monitor.step(logits, torch.where(targets == 0, -100, targets))
+    shift = torch.zeros(CLASSES)
+    shift[0] = -30.0
+    for logits, targets in stream(2, lambda _: 4.0, bias=lambda _: shift):
+        monitor.observe_evaluation(logits, targets)
+    assert monitor.summary().verdict == "healthy"
+    summary = monitor.summary(ended=True)
+    assert summary.verdict == "starved"
+    assert summary.findings[-1].evidence["classes"] == ["a"]
+    assert "training targets counted has: 'a' (0 of" in summary.findings[-1].sentence
+
+
+def test_slow_classes_are_waited_for() -> None:
+    """The last class comes late, while the others still get better."""
+
+    def bias(step: int) -> Tensor:
+        shift = torch.zeros(CLASSES)
+        shift[3] = -6.0 if step < 600 else 0.0
+        return shift
+
+    monitor, told = watched(stream(900, lambda step: step / 200, bias=bias))
+    assert told == []
+    assert monitor.summary(ended=True).verdict == "healthy"
+
+
 def test_small_batches_are_pooled() -> None:
     monitor, told = watched(stream(3000, lambda step: min(4.0, step / 200), batch=4))
     assert told == []

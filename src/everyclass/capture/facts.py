@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from everyclass.findings import Finding
+
 
 @dataclass(slots=True)
 class Facts:
@@ -70,3 +72,18 @@ class Facts:
         if self.unmatched_rows:
             told.append(f"The loss does not see a row an image: {self.unmatched_rows}.")
         return tuple(told)
+
+
+def class_ids_finding(loss: str, largest: int, *, step: int) -> Finding:
+    """A binary cross-entropy that got class ids (`losses.class_ids_as_probabilities`)."""
+    return Finding(
+        id="diverged",
+        since_step=step,
+        seen_step=step,
+        severity="alarm",
+        evidence={"fact": True, "loss": loss, "largest_target": largest},
+        sentence=(
+            f"{loss} got whole numbers up to {largest} as targets: class ids, not probabilities. "
+            "For a target above 1 this loss has no minimum, and the output grows without end."
+        ),
+    )

@@ -128,6 +128,22 @@ def read_loss(call: LossCall, *, look: bool) -> Reading | str:
     return _read_columns(call, look=look)
 
 
+def class_ids_as_probabilities(call: LossCall) -> int | None:
+    """The largest target, where a binary cross-entropy got class ids; None where it did not.
+
+    softplus(z) - t z has no minimum for t > 1: the output of such an image grows without end. A
+    loss that is not reduced may be masked afterwards, so it is not looked at. Reads values.
+    """
+    if call.name != "binary_cross_entropy_with_logits" or call.targets.numel() == 0:
+        return None
+    if call.options.get("reduction", "mean") == "none":
+        return None
+    targets = call.targets.float()
+    largest = float(targets.max())
+    whole = bool((targets == targets.round()).all()) and float(targets.min()) >= 0
+    return int(largest) if whole and largest >= 2 else None
+
+
 def _read_class_ids(call: LossCall) -> Reading | str:
     inputs, targets = call.inputs, call.targets
     if inputs.dim() == 1:

@@ -16,11 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from everyclass.capture.facts import Facts
+from everyclass.capture.facts import Facts, class_ids_finding
 from everyclass.capture.feed import Feed, to_host
 from everyclass.capture.gradients import GradientWatch
 from everyclass.capture.loaders import class_names, passes_an_epoch
-from everyclass.capture.losses import LossCall, Reading, bind_loss, read_loss
+from everyclass.capture.losses import (
+    LossCall,
+    Reading,
+    bind_loss,
+    class_ids_as_probabilities,
+    read_loss,
+)
 from everyclass.capture.matching import main_losses, match_call
 from everyclass.capture.models import CallTap, ModelCall, copied, tensors_in
 from everyclass.capture.readings import LOOKS, HandWritten, read_like
@@ -72,6 +78,8 @@ def _guarded(
 class Session:
     """Watches one script; the `Watcher` of `Patches`.
 
+    `findings` holds what a call alone proves; the monitor's are its own.
+
     Args:
         on_alarm: called with each alarm at once.
         after_step: called after each optimizer step, to write what is known.
@@ -101,6 +109,7 @@ class Session:
         self.failed: LossRecord | None = None
         self.rates: list[tuple[int, float]] = []
         self.facts = Facts()
+        self.findings: list[Finding] = []
         self.sites = Sites()
         self.by_hand = HandWritten()
         self.gradients = GradientWatch()
@@ -216,10 +225,21 @@ class Session:
         if isinstance(known, int) and known < LOOKS:
             answer = read_loss(call, look=True)
             known = self._looked[key] = answer if isinstance(answer, str) else known + 1
+            if isinstance(answer, str) and torch.is_grad_enabled():
+                self._tell_class_ids(call)
         if isinstance(known, str):
             self.facts.refused[known] += 1
             return False
         return True
+
+    def _tell_class_ids(self, call: LossCall) -> None:
+        """A loss without a minimum is a fact: no test has to wait for what becomes of it."""
+        largest = class_ids_as_probabilities(call)
+        if largest is None or self.findings:
+            return
+        found = class_ids_finding(call.name, largest, step=self.steps)
+        self.findings.append(found)
+        self._alarm(found)
 
     def _copy(self, record: LossRecord) -> None:
         """Copy what goes with a copied call; or by itself, when calls are never seen."""

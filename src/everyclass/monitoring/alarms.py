@@ -7,13 +7,14 @@ costs no validity. After its opening phase a healthy run ...
 
 - **collapsed**: ... gives another class to at least 10 % of the images that do not belong to the
   most frequent prediction of their batch.
-- **not-learning**: ... has a loss at least 1 % below that of the class frequencies, or hits
-  kappa >= 0.2 above shuffled labels (the score is the larger of gain and kappa / 20, cut at 5 %).
+- **not-learning**: ... has a loss at least 1 % below that of the class frequencies (where labels
+  come sorted: below that of the labels of the pass before), or hits kappa >= 0.2 above shuffled
+  labels (the score is the larger of gain and kappa / 20, cut at 5 %).
 - **diverged**: ... has, in at least half of the rounds, a loss below twice that of even guessing or
   kappa >= 0.2 (a class that is given up costs much, and is `starved`).
-- **starved**: ... recognises at least 10 % of the images of each class. Armed when the loss is a
-  fifth below that of the class frequencies, kappa is 0.5 or progress has ended, for classes with
-  30 images since, and not while the log-probability of a class's own images rises.
+- **starved**: ... recognises at least 10 % of the images of each class. Armed when progress has
+  ended (slow runs learn their classes one after the other, and the last may come late), for
+  classes with 30 images since, and not while the log-probability of a class's own images rises.
 
 The opening phase lasts until 16 rounds and 30 images a class (or one epoch, when its length is
 known) have passed, and after that as long as progress cannot be excluded (`History.stuck`) or the
@@ -58,8 +59,6 @@ LEAST_RECALL = 0.1
 FULL_BET_IMAGES = 2
 """Images of a class in a round from which its recall is bet on in full."""
 
-SETTLED_GAIN, SETTLED_KAPPA = 0.2, 0.5
-GAIN_ROUNDS = 16
 EXCUSED_ROUNDS = 2000
 LEAST_OTHERS = 16
 """Images that a round's escapes are judged on; with fewer, less is bet."""
@@ -147,7 +146,6 @@ class Alarms:
     images: float = field(default=0.0, init=False)
     rounds: int = field(default=0, init=False)
     kappa: float = field(default=0.0, init=False)
-    gain: float = field(default=0.0, init=False)
     learning: bool = field(default=False, init=False)
     stuck: bool = field(default=False, init=False)
     collapse: MeanTest = field(init=False)
@@ -236,8 +234,6 @@ class Alarms:
         bad = one.log_loss > BAD_LOSS * guessing and self.kappa < LEAST_KAPPA
         if self.diverged.update(0.0 if bad else 1.0, armed=armed):
             raised.append("diverged")
-        if not math.isnan(one.gain):
-            self.gain += (max(one.gain, -1.0) - self.gain) / min(self.rounds, GAIN_ROUNDS)
         self.informative.update(_clip(one.kappa, 0.25), one.last_step)
         self.gaining.update(one.gain, one.last_step)
         self.knowing.update(one.kappa, one.last_step)
@@ -254,7 +250,7 @@ class Alarms:
 
     def _update_starved(self, one: Round) -> bool:
         """Whether a further class is alarmed on."""
-        settled = self.gain >= SETTLED_GAIN or self.kappa >= SETTLED_KAPPA or not self.learning
+        settled = not self.learning or self.rounds >= EXCUSED_ROUNDS
         if self.opening or not settled:
             return False
         self.seen_since += one.labelled

@@ -19,8 +19,14 @@ from everyclass.contracts import Verdict
 from everyclass.findings import Severity
 from everyclass.monitoring.ranks import RankSums
 from everyclass.monitoring.summary import LastEvaluation
-from everyclass.stats.collapse import collapse_verdict
+from everyclass.stats.collapse import LEAST_RECALL, collapse_verdict
 from everyclass.stats.confusion import predicted_counts, recall
+
+LEAST_ABSENT = 5
+"""Evaluation images of a class that no training target has, from which it is told."""
+
+MOST_CHANCE = 1e-4
+"""Of no training image of a class that has a tenth of its share in the evaluation."""
 
 LEAST_TRAIN_KAPPA = 0.2
 """Training batches must do this well before an evaluation without information is remarkable."""
@@ -54,6 +60,7 @@ class Evaluations:
     told: bool = False
     _counts: Tensor | None = None
     _last: NDArray[np.int64] | None = None
+    _before: NDArray[np.int64] | None = None
     _last_step: int = 0
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
@@ -101,7 +108,7 @@ class Evaluations:
         size = self.n_classes
         matrix = self._counts.cpu().numpy().reshape(size, size)
         self._counts, self.open_passes = None, 0
-        self._last, self._last_step = matrix, step
+        self._before, self._last, self._last_step = self._last, matrix, step
         self.done += 1
         if matrix.sum() == 0:
             return Closed()
@@ -121,25 +128,79 @@ class Evaluations:
         self.told = True
         return self._finding(found.sentence, train_kappa, "alarm", names)
 
-    def at_the_end(self, *, train_kappa: float, names: Sequence[str]) -> Closed:
-        """What the last evaluation of a finished training is worth: a warning."""
+    def at_the_end(
+        self, *, train_kappa: float, train_counts: NDArray[np.float64], names: Sequence[str]
+    ) -> Closed:
+        """What the last evaluations of a finished training are worth: a warning.
+
+        A class is starved by the last two together where there are two: a single one may have met
+        a class in a bad moment.
+
+        Args:
+            train_counts: (C,) training targets of each class.
+        """
         if self.told or self._last is None or self._last.sum() == 0:
             return Closed()
         found = collapse_verdict(self._last, classes=names, level=0.01)
-        if found.verdict == "healthy":
-            return Closed()
-        if found.verdict == "collapsed" and self.collapsed_in_a_row > 0:
-            return self._finding(found.sentence, train_kappa, "warning", names)
+        evidence: dict[str, Any] = {"stream": "evaluation", "images": int(self._last.sum())}
+        if found.verdict == "collapsed":
+            if self.collapsed_in_a_row > 0:
+                return self._finding(found.sentence, train_kappa, "warning", names)
+        else:
+            absent = self._absent(train_counts)
+            if absent:
+                return self._never_trained(absent, train_counts, evidence, names)
+            both = self._last if self._before is None else self._last + self._before
+            found = collapse_verdict(both, classes=names, level=0.01)
+            if found.verdict != "starved":
+                return Closed()
+            evidence["images"] = int(both.sum())
+        which = "evaluation" if self._before is None or found.verdict != "starved" else "two"
+        lead = (
+            f"In the last two evaluations, to step {self._last_step:,}"
+            if which == "two"
+            else f"In the last evaluation, at step {self._last_step:,}"
+        )
+        evidence |= {
+            "classes": [names[i] for i in found.starved],
+            "train_kappa": round(train_kappa, 4),
+        }
         return Closed(
             verdict=found.verdict,
             since_step=self._last_step,
-            evidence={
-                "stream": "evaluation",
-                "images": int(self._last.sum()),
-                "classes": [names[i] for i in found.starved],
-                "train_kappa": round(train_kappa, 4),
-            },
-            sentence=f"In the last evaluation, at step {self._last_step:,}: {found.sentence}",
+            evidence=evidence,
+            sentence=f"{lead}: {found.sentence}",
+        )
+
+    def _absent(self, train_counts: NDArray[np.float64]) -> list[int]:
+        """Classes without a hit in the last evaluation that no training target has."""
+        assert self._last is not None
+        support, trained = self._last.sum(axis=1), float(train_counts.sum())
+        share = LEAST_RECALL * support / max(float(support.sum()), 1.0)
+        unlikely = (1 - share) ** trained < MOST_CHANCE
+        silent = (train_counts == 0) & (self._last.diagonal() == 0)
+        return [int(i) for i in np.flatnonzero(silent & unlikely & (support >= LEAST_ABSENT))]
+
+    def _never_trained(
+        self,
+        absent: list[int],
+        train_counts: NDArray[np.float64],
+        evidence: dict[str, Any],
+        names: Sequence[str],
+    ) -> Closed:
+        assert self._last is not None
+        support = self._last.sum(axis=1)
+        parts = ", ".join(f"'{names[i]}' (0 of {support[i]:,} recognised)" for i in absent[:5])
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        noun = "class" if len(absent) == 1 else "classes"
+        return Closed(
+            verdict="starved",
+            since_step=0,
+            evidence=evidence | {"classes": [names[i] for i in absent], "training_targets": 0},
+            sentence=(
+                f"The evaluation has {len(absent)} {noun} that none of {int(train_counts.sum()):,} "
+                f"training targets counted has: {parts}{more}."
+            ),
         )
 
     def _finding(

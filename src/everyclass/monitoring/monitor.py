@@ -523,8 +523,11 @@ class Monitor:
             name, (since, evidence, sentence) = found
             return (self._finding(name, since, evidence, sentence, "warning"),)
         if self._evaluations is not None:
+            assert self._pool is not None
             last = self._evaluations.at_the_end(
-                train_kappa=self._train_kappa(), names=self._class_names()
+                train_kappa=self._train_kappa(),
+                train_counts=self._pool.counts,
+                names=self._class_names(),
             )
             if last.verdict is not None:
                 return (

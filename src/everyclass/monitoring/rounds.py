@@ -42,6 +42,16 @@ LEAST_GROWTH = 0.2
 ONE_CLASS_SHARE = 0.95
 """Share of a round's predictions in one class from which the round counts as single-class."""
 
+REPEATING = (0.5, 0.9, 0.99)
+"""How sure one may be that a pass has the labels of the last one: three guesses by the order."""
+
+LEAST_PASSES = 8
+"""Passes before anything is said about their order."""
+
+ORDERED_SHARE = 0.7
+"""Share of the class frequencies' cost that the best of them must not exceed in a sorted stream.
+In a shuffled one all three cost more than the frequencies (Jensen)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
@@ -55,7 +65,10 @@ class Round:
         escapes: images neither labelled nor predicted as their pass's most frequent prediction.
         others: images not labelled as it.
         log_loss: sum of -ln p(own class), the smaller of the two readings of the logits.
-        anchor: what the class frequencies alone cost on the same images, same unit.
+        anchor: what the class frequencies alone cost on the same images, same unit; in a sorted
+            stream what the labels of the pass before cost.
+        ordered: whether the labels come in runs of one class. Answering with the class of the
+            moment then makes the loss fall, and tells nothing about images.
         advantage: mean score of the own class above that of shuffled labels.
         square, common: see `measures.Rows`; means over passes.
         given_loss: mean of what the script's loss said, NaN when it was not given.
@@ -73,6 +86,7 @@ class Round:
     others: float
     log_loss: float
     anchor: float
+    ordered: bool
     advantage: float
     square: float
     common: float
@@ -85,8 +99,8 @@ class Round:
 
     @property
     def excess(self) -> float:
-        """Nats an image above the anchor."""
-        return (self.log_loss - self.anchor) / self.images
+        """Nats an image above the anchor; 0 in a sorted stream, where its fall means nothing."""
+        return 0.0 if self.ordered else (self.log_loss - self.anchor) / self.images
 
     @property
     def correlation(self) -> float:
@@ -108,6 +122,59 @@ class Round:
         return top if self.predicted[top] >= ONE_CLASS_SHARE * self.images else None
 
 
+@dataclass(slots=True)
+class LabelOrder:
+    """Whether labels can be told from those of the pass before: a sorted stream.
+
+    Three guesses are made of each pass before it is seen: with probability r (`REPEATING`) an
+    image has a label drawn from the last pass, else one by the class frequencies.
+
+    Args:
+        n_classes: C.
+    """
+
+    n_classes: int
+    counts: Floats = field(init=False)
+    costs: Floats = field(init=False)
+    prior_cost: float = field(default=0.0, init=False)
+    passes: int = field(default=0, init=False)
+    _last: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros(self.n_classes)
+        self.costs = np.zeros(len(REPEATING))
+        self._last = np.zeros((1, self.n_classes))
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the best guess costs clearly less than the class frequencies."""
+        sure = float(self.costs.min()) < ORDERED_SHARE * self.prior_cost
+        return sure and self.passes >= LEAST_PASSES
+
+    def add(self, labelled: Floats) -> Floats:
+        """Take passes in.
+
+        Args:
+            labelled: (k, C) images of each class.
+        Returns:
+            (k,) nats that the guess which is best so far costs on the images of each pass.
+        """
+        before = np.vstack([self._last, labelled[:-1]])
+        known = self.counts + np.cumsum(labelled, axis=0) - labelled + 1
+        self.counts = self.counts + labelled.sum(axis=0)
+        self._last = labelled[-1:]
+        self.passes += len(labelled)
+        prior = known / known.sum(axis=1, keepdims=True)
+        images = before.sum(axis=1, keepdims=True)
+        last = np.where(images > 0, before / np.maximum(images, 1), prior)
+        self.prior_cost -= float((labelled * np.log(prior)).sum())
+        costs = np.stack(
+            [-(labelled * np.log(r * last + (1 - r) * prior)).sum(axis=1) for r in REPEATING]
+        )
+        self.costs += costs.sum(axis=1)
+        return np.asarray(costs[int(self.costs.argmin())])
+
+
 @dataclass(slots=True, kw_only=True)
 class Pool:
     """Turns rows into rounds; keeps what is left over for the next rows.
@@ -118,12 +185,18 @@ class Pool:
 
     n_classes: int
     kind: ScoreKind
-    counts: Floats = field(init=False)
+    order: LabelOrder = field(init=False)
     _left: list[tuple[int, Rows]] = field(default_factory=list, init=False)
     _images: float = field(default=0.0, init=False)
+    _order_cost: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self.counts = np.zeros(self.n_classes)
+        self.order = LabelOrder(self.n_classes)
+
+    @property
+    def counts(self) -> Floats:
+        """(C,) images of each class so far."""
+        return self.order.counts
 
     def log_prior(self) -> Floats:
         """ln of the class frequencies seen so far, one image of each class added."""
@@ -135,14 +208,15 @@ class Pool:
         Args:
             steps: optimizer steps done at each row.
         """
-        self.counts += rows.labelled.sum(axis=0)
+        costs = self.order.add(rows.labelled)
         start = 0
         for i in range(len(rows)):
             self._images += float(rows.images[i])
+            self._order_cost += float(costs[i])
             if self._images >= ROUND_IMAGES:
                 self._left.append((steps[start], _cut(rows, start, i + 1)))
                 yield self._round(steps[i])
-                self._left, self._images, start = [], 0.0, i + 1
+                self._left, self._images, self._order_cost, start = [], 0.0, 0.0, i + 1
         if start < len(rows):
             self._left.append((steps[start], _cut(rows, start, len(rows))))
 
@@ -164,6 +238,8 @@ class Pool:
         shares = self.counts / max(self.counts.sum(), 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             anchor = -float(np.nansum(np.where(labelled_sum > 0, labelled_sum * np.log(shares), 0)))
+        if self.order.ordered:
+            anchor = self._order_cost
         log_loss = min(float(total("log_loss").sum()), float(total("shifted_log_loss").sum()))
         if self.kind == "scores":
             # No probabilities, so no loss: the advantage of the hits stands in its place.
@@ -184,6 +260,7 @@ class Pool:
             others=float(others.sum()),
             log_loss=log_loss,
             anchor=anchor,
+            ordered=self.order.ordered,
             advantage=float((total("own_score") - total("shuffled_score")) @ weight),
             square=float(total("square_score") @ weight),
             common=float(total("common_score") @ weight),

@@ -38,7 +38,8 @@ class Figures:
             of the size of the answer, and above 64 classes.
         kappa: hits above those of shuffled labels, as a share of what is possible.
         loss: nats an image; the smaller of the two readings of the logits.
-        prior_loss: what the class frequencies alone cost on the same images.
+        prior_loss: what the class frequencies alone cost on the same images; in a sorted stream
+            the labels of the pass before.
         uniform_loss: ln C.
         between_image_share: share of the logits' variance that differs between images, in [0, 1].
         given_loss: mean of the script's own loss, NaN when not given.

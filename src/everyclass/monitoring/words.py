@@ -125,6 +125,14 @@ def _not_learning(seen: Seen) -> Told:
         "images": images,
         "null": f"gain at least {LEAST_GAIN} or kappa at least {LEAST_KAPPA}",
     }
+    if seen.recent[-1].ordered:
+        evidence["labels_in_runs"] = True
+        sentence = (
+            f"The labels come in runs of one class. Answering with the class of the last batch "
+            f"costs {anchor:.3f} nats an image, and the loss over the last {images:,} images is "
+            f"{loss:.3f}: nothing shows that the images are told apart."
+        )
+        return since, evidence, sentence
     sentence = (
         f"The loss is {loss:.3f} nats an image over the last {images:,} images; always answering "
         f"with the class frequencies costs {anchor:.3f}. No progress shows."
@@ -254,7 +262,8 @@ def phase_sentence(seen: Seen, figures: Figures | None, history: History) -> str
     alarms = seen.alarms
     if figures is None:
         return "Too few images so far to say anything."
-    loss = f"loss {figures.loss:.3f} against {figures.prior_loss:.3f} for the class frequencies"
+    anchor = "order of the labels" if seen.recent[-1].ordered else "class frequencies"
+    loss = f"loss {figures.loss:.3f} against {figures.prior_loss:.3f} for the {anchor}"
     if alarms.opening:
         return _opening_sentence(seen, history, loss)
     known = [

@@ -159,21 +159,26 @@ class _Watch:
         monitor = None if session is None else session.feed.monitor
         summary = None if monitor is None else monitor.summary(ended=ended != "running")
         if session is None:
-            watched, sites = Watched(), dict[str, str]()
+            watched, sites, facts = Watched(), dict[str, str](), tuple[Finding, ...]()
         else:
             from everyclass.capture.assemble import call_sites, watched_of
 
             watched, sites = watched_of(session), call_sites(session)
+            facts = tuple(session.findings)
             if self._check_failure:
                 watched = replace(watched, notes=(*watched.notes, self._check_failure))
+        verdict = None if summary is None else summary.verdict
+        sentence = self._nothing() if summary is None else summary.sentence
+        if facts and verdict in (None, "healthy"):
+            verdict, sentence = facts[0].id, facts[0].sentence
         return WatchReport(
             script=str(self._target),
             ended=ended,
-            verdict=None if summary is None else summary.verdict,
-            sentence=self._nothing() if summary is None else summary.sentence,
+            verdict=verdict,
+            sentence=sentence,
             step=0 if session is None else session.steps,
             phase="nothing-seen" if summary is None else summary.phase,
-            findings=() if summary is None else summary.findings,
+            findings=(*facts, *(() if summary is None else summary.findings)),
             checks=self._checks,
             watched=watched,
             overhead=_overhead(session),
