@@ -88,3 +88,15 @@ def test_a_late_change_is_found() -> None:
     for _ in range(192):
         detector.update(at_least(np.zeros(200), mean=0.1, low=0, high=1))
     assert detector.crossed(0.004).all()
+
+
+def test_one_number_and_an_array_of_one_are_the_same() -> None:
+    one, array = Detector(), Detector((1,))
+    for score in np.random.default_rng(0).normal(size=500):
+        one.update(at_most(float(score), mean=0.1, low=-1.0, high=1.0))
+        array.update(at_most([score], mean=0.1, low=-1.0, high=1.0))
+        assert (one.wealth, one.largest, one.steps) == (
+            array.wealth[0],
+            array.largest[0],
+            array.steps[0],
+        )

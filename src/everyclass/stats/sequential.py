@@ -30,7 +30,7 @@ BOLDNESS = 0.9
 """Share of the largest bet that is laid. At 1 a single contrary step would lose everything."""
 
 
-def at_least(scores: ArrayLike, *, mean: float, low: float, high: float) -> Floats:
+def at_least(scores: ArrayLike | float, *, mean: float, low: float, high: float) -> Floats:
     """Factors against the null "given the past, the score's mean is at least `mean`".
 
     The score X is first cut to [low, high], and the null is about the cut score. The factor is
@@ -50,16 +50,20 @@ def at_least(scores: ArrayLike, *, mean: float, low: float, high: float) -> Floa
         array([1.1, 0.6])
     """
     assert low < mean < high, (low, mean, high)
+    if isinstance(scores, float):  # a monitor's round: arrays of one number cost ten times as much
+        cut_one = min(max(scores, low), high)
+        return np.asarray(1 + BOLDNESS / (high - mean) * (mean - cut_one))
     cut = np.clip(np.asarray(scores, dtype=np.float64), low, high)
     return 1 + BOLDNESS / (high - mean) * (mean - cut)
 
 
-def at_most(scores: ArrayLike, *, mean: float, low: float, high: float) -> Floats:
+def at_most(scores: ArrayLike | float, *, mean: float, low: float, high: float) -> Floats:
     """Factors against the null "given the past, the score's mean is at most `mean`".
 
     The mirror image of `at_least`: 1 + l (X - mean) with l = BOLDNESS / (mean - low).
     """
-    return at_least(-np.asarray(scores, dtype=np.float64), mean=-mean, low=-high, high=-low)
+    mirrored = -scores if isinstance(scores, float) else -np.asarray(scores, dtype=np.float64)
+    return at_least(mirrored, mean=-mean, low=-high, high=-low)
 
 
 def spending(step: ArrayLike) -> Floats:
@@ -101,20 +105,32 @@ class Detector:
         self.largest = np.zeros(self.shape)
         self.steps = np.zeros(self.shape, dtype=np.int64)
 
-    def update(self, factors: ArrayLike, *, where: ArrayLike = True) -> None:
+    def update(self, factors: ArrayLike, *, where: ArrayLike | None = None) -> None:
         """Take one step in.
 
         Args:
             factors: e_t, of the detector's shape.
-            where: which of the tests take a step. What decides this must be known before the
-                step; the others stay as they are.
+            where: which of the tests take a step, all when left out. What decides this must be
+                known before the step; the others stay as they are.
         """
-        mask = np.broadcast_to(np.asarray(where, dtype=bool), self.shape)
+        if not self.shape and where is None:
+            self._update_one(float(np.asarray(factors)))
+            return
+        chosen = True if where is None else where
+        mask = np.broadcast_to(np.asarray(chosen, dtype=bool), self.shape)
         steps = self.steps + mask
         grown = np.asarray(factors) * (self.wealth + spending(np.maximum(steps, 1)))
         self.steps = steps
         self.wealth = np.where(mask, np.minimum(grown, MOST_WEALTH), self.wealth)
         self.largest = np.maximum(self.largest, self.wealth)
+
+    def _update_one(self, factor: float) -> None:
+        """The same in plain numbers: a monitor has five such tests a round."""
+        step = int(self.steps) + 1
+        wealth = min(factor * (float(self.wealth) + MONEY / (step * (step + 1))), MOST_WEALTH)
+        self.steps = np.asarray(step)
+        self.wealth = np.asarray(wealth)
+        self.largest = np.asarray(max(float(self.largest), wealth))
 
     def crossed(self, level: ArrayLike) -> NDArray[np.bool_]:
         """Whether the wealth ever reached 1 / level, for each test."""
