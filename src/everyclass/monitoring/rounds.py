@@ -221,51 +221,55 @@ class Pool:
             self._left.append((steps[start], _cut(rows, start, len(rows))))
 
     def _round(self, last_step: int) -> Round:
-        rows = [part for _, part in self._left]
-
-        def total(name: str) -> Floats:
-            return np.asarray(np.concatenate([getattr(part, name) for part in rows]))
-
-        images, predicted, labelled = total("images"), total("predicted"), total("labelled")
-        hits = total("hits")
+        rows = _joined([part for _, part in self._left])
+        images = rows.images
         all_images = float(images.sum())
-        labelled_sum = labelled.sum(axis=0)
-        expected = float((predicted * labelled).sum(axis=1) @ (1 / np.maximum(images, 1)))
+        labelled = rows.labelled.sum(axis=0)
+        hits = rows.hits.sum(axis=0)
+        expected = float((rows.predicted * rows.labelled).sum(axis=1) @ (1 / np.maximum(images, 1)))
         at = np.arange(len(images))
-        top = predicted.argmax(axis=1)
-        others = images - labelled[at, top]
-        escapes = others - (predicted[at, top] - hits[at, top])
-        shares = self.counts / max(self.counts.sum(), 1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            anchor = -float(np.nansum(np.where(labelled_sum > 0, labelled_sum * np.log(shares), 0)))
+        top = rows.predicted.argmax(axis=1)
+        others = images - rows.labelled[at, top]
+        escapes = others - (rows.predicted[at, top] - rows.hits[at, top])
         if self.order.ordered:
             anchor = self._order_cost
-        log_loss = min(float(total("log_loss").sum()), float(total("shifted_log_loss").sum()))
+        else:
+            seen = labelled > 0  # so have been counted
+            shares = self.counts[seen] / self.counts.sum()
+            anchor = -float(labelled[seen] @ np.log(shares))
+        log_loss = min(float(rows.log_loss.sum()), float(rows.shifted_log_loss.sum()))
         if self.kind == "scores":
             # No probabilities, so no loss: the advantage of the hits stands in its place.
             room = max(all_images - expected, 1e-9)
             log_loss = anchor * (1 - (float(hits.sum()) - expected) / room)
-        given = total("given_loss")
         weight = images / max(all_images, 1)
         return Round(
             first_step=self._left[0][0],
             last_step=last_step,
             images=all_images,
-            predicted=predicted.sum(axis=0),
-            labelled=labelled_sum,
-            hits=hits.sum(axis=0),
-            own_log_probs=total("own_log_probs").sum(axis=0),
+            predicted=rows.predicted.sum(axis=0),
+            labelled=labelled,
+            hits=hits,
+            own_log_probs=rows.own_log_probs.sum(axis=0),
             expected_hits=expected,
             escapes=float(escapes.sum()),
             others=float(others.sum()),
             log_loss=log_loss,
             anchor=anchor,
             ordered=self.order.ordered,
-            advantage=float((total("own_score") - total("shuffled_score")) @ weight),
-            square=float(total("square_score") @ weight),
-            common=float(total("common_score") @ weight),
-            given_loss=float(given.mean()),
+            advantage=float((rows.own_score - rows.shuffled_score) @ weight),
+            square=float(rows.square_score @ weight),
+            common=float(rows.common_score @ weight),
+            given_loss=float(rows.given_loss.mean()),
         )
+
+
+def _joined(parts: list[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        **{name: np.concatenate([getattr(one, name) for one in parts]) for name in Rows.__slots__}
+    )
 
 
 def _cut(rows: Rows, start: int, end: int) -> Rows:
