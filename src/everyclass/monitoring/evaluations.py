@@ -155,10 +155,9 @@ class Evaluations:
             if found.verdict != "starved":
                 return Closed()
             evidence["images"] = int(both.sum())
-        which = "evaluation" if self._before is None or found.verdict != "starved" else "two"
         lead = (
             f"In the last two evaluations, to step {self._last_step:,}"
-            if which == "two"
+            if found.verdict == "starved" and self._before is not None
             else f"In the last evaluation, at step {self._last_step:,}"
         )
         evidence |= {
