@@ -19,6 +19,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,7 @@ from everyclass.monitoring.alarms import (
     STATE_LEVEL,
 )
 from everyclass.stats.intervals import wilson_interval
-from everyclass.stats.sequential import Detector, at_least, at_most
+from everyclass.stats.sequential import Detector, Detectors, at_least, at_most
 
 Floats = NDArray[np.float64]
 LEVEL = 0.01
@@ -54,7 +55,7 @@ def diverged_factor(scores: Floats) -> Floats:
     return at_least(scores, mean=1 - MOST_BAD_ROUNDS, low=0, high=1)
 
 
-def starved_factor(recalls: Floats, images: Floats | int) -> Floats:
+def starved_factor(recalls: Floats, images: NDArray[Any] | int) -> Floats:
     weight = np.minimum(1.0, np.asarray(images) / FULL_BET_IMAGES)
     return 1 + weight * (at_least(recalls, mean=LEAST_RECALL, low=0, high=1) - 1)
 
@@ -120,7 +121,7 @@ def level_table(runs: int, rounds: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     for name, (level, tests, draw) in nulls(rng, runs).items():
         shape = (runs,) if tests == 1 else (runs, tests)
-        ours = Detector(shape)
+        ours = Detectors(shape)
         plain = np.zeros(shape)
         fired = np.zeros(shape, dtype=bool)
         for _ in range(rounds):
@@ -141,7 +142,7 @@ def level_table(runs: int, rounds: int, seed: int) -> None:
 
 
 def rounds_until(draw: Callable[[], Floats], *, runs: int, level: float, horizon: int) -> str:
-    wealth = Detector((runs,))
+    wealth = Detectors((runs,))
     when = np.full(runs, np.inf)
     for t in range(1, horizon + 1):
         wealth.update(draw())
@@ -163,7 +164,7 @@ def power_tables(runs: int, seed: int) -> None:
         for ratio in (1, 10, 50):
             mean = 32 / classes / ratio
             level = LEVEL * SHARE_OF_LEVEL["starved"] / classes
-            wealth, images = Detector((runs,)), np.zeros(runs)
+            wealth, images = Detectors((runs,)), np.zeros(runs)
             when = np.full(runs, np.nan)
             for _ in range(60_000):
                 here = rng.poisson(mean, runs)
@@ -185,16 +186,13 @@ def power_tables(runs: int, seed: int) -> None:
             times = []
             for row in others:
                 # A healthy past only counts the rounds that have gone by; its bets are lost.
-                wealth, t = 0.0, before
-                for k in row:
-                    if k == 0:
-                        continue
-                    t += 1
-                    factor = float(collapse_factor(np.zeros(()), min(1.0, k / LEAST_OTHERS)))
-                    wealth = factor * (wealth + 1 / (t * (t + 1)))
-                    if wealth >= 1 / (LEVEL * SHARE_OF_LEVEL["collapsed"]):
+                detector = Detector(steps=before)
+                for k in row[row > 0]:
+                    weight = min(1.0, k / LEAST_OTHERS)
+                    detector.update(float(collapse_factor(np.zeros(()), weight)))
+                    if detector.crossed(LEVEL * SHARE_OF_LEVEL["collapsed"]):
                         break
-                times.append(t - before)
+                times.append(detector.steps - before)
             cells.append(f"{np.median(times):,.0f}")
         print(f"| {majority:.0%} | {' | '.join(cells)} |", flush=True)
     print("\nRounds of 32 images until predictions are shown to be informative (share of runs)\n")

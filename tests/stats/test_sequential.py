@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everyclass.stats.sequential import Detector, at_least, at_most, spending
+from everyclass.stats.sequential import Detector, Detectors, at_least, at_most, spending
 
 
 def test_factors_by_hand() -> None:
@@ -50,7 +50,7 @@ def test_wealth_by_hand() -> None:
 
 
 def test_tests_that_do_not_take_part_stay() -> None:
-    detector = Detector((2,))
+    detector = Detectors((2,))
     detector.update([2.0, 2.0], where=[True, False])
     assert detector.wealth.tolist() == [0.8, 0.0]
     detector.update([2.0, 2.0])
@@ -59,7 +59,7 @@ def test_tests_that_do_not_take_part_stay() -> None:
 
 
 def test_restart_forgets_the_wealth_and_keeps_the_time() -> None:
-    detector = Detector((2,))
+    detector = Detectors((2,))
     detector.update([5.0, 5.0])
     detector.restart(where=[True, False])
     assert detector.crossed(0.5).tolist() == [False, True]
@@ -71,7 +71,7 @@ def test_restart_forgets_the_wealth_and_keeps_the_time() -> None:
 def test_level_holds_over_a_long_run(mean: float) -> None:
     """2,000 null runs of 2,000 steps at level 5 %: far fewer than 5 % + 4 sd may alarm."""
     rng = np.random.default_rng(0)
-    detector = Detector((2000,))
+    detector = Detectors((2000,))
     for _ in range(2000):
         detector.update(at_least(rng.random(2000) < mean, mean=mean, low=0, high=1))
     share = detector.crossed(0.05).mean()
@@ -80,7 +80,7 @@ def test_level_holds_over_a_long_run(mean: float) -> None:
 
 def test_a_late_change_is_found() -> None:
     rng = np.random.default_rng(1)
-    detector = Detector((200,))
+    detector = Detectors((200,))
     for _ in range(500):
         detector.update(at_least(rng.random(200) < 0.4, mean=0.1, low=0, high=1))
     assert not detector.crossed(0.004).any()
@@ -91,7 +91,7 @@ def test_a_late_change_is_found() -> None:
 
 
 def test_one_number_and_an_array_of_one_are_the_same() -> None:
-    one, array = Detector(), Detector((1,))
+    one, array = Detector(), Detectors((1,))
     for score in np.random.default_rng(0).normal(size=500):
         one.update(at_most(float(score), mean=0.1, low=-1.0, high=1.0))
         array.update(at_most([score], mean=0.1, low=-1.0, high=1.0))

@@ -251,7 +251,7 @@ def _batch_words(session: Session) -> str:
     told = [describe_loader(session.loader)]
     kept = _with_inputs(session.reservoir.training())
     if kept:
-        first = next(tensors_in((kept[0].args, kept[0].keywords)), None)
+        first = next(iter(tensors_in((kept[0].args, kept[0].keywords))), None)
         if first is not None:
             told.append(f"inputs {_shape(first)}")
         told.append(f"targets {_shape(kept[0].targets)}")

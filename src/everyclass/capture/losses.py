@@ -148,7 +148,7 @@ def _read_class_ids(call: LossCall) -> Reading | str:
     inputs, targets = call.inputs, call.targets
     if inputs.dim() == 1:
         inputs, targets = inputs[None], targets[None]
-    if inputs.dim() > 2:
+    elif inputs.dim() > 2:
         if inputs[0, 0].numel() > 1:
             return (
                 f"{call.name} got outputs of shape {tuple(call.inputs.shape)}: an answer a pixel "
@@ -161,8 +161,9 @@ def _read_class_ids(call: LossCall) -> Reading | str:
         if targets.shape != inputs.shape:
             return f"{call.name} got targets of shape {tuple(call.targets.shape)}"
         targets = targets.argmax(1)
-    targets = targets.reshape(-1).long()
-    if len(targets) != len(inputs):
+    if targets.dim() != 1 or targets.dtype is not torch.int64:
+        targets = targets.reshape(-1).long()
+    if targets.shape[0] != inputs.shape[0]:
         return f"{call.name} got {len(inputs)} rows of outputs and {len(targets)} targets"
     ignored = int(call.options.get("ignore_index", -100))
     if 0 <= ignored < inputs.shape[1]:

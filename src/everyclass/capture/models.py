@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -182,7 +182,7 @@ class CallTap:
             training_mode=module.training,
             attacked=any(
                 one.requires_grad and one.is_leaf and not isinstance(one, nn.Parameter)
-                for one in tensors_in((args, keywords))
+                for one in tensors_in((*args, *keywords.values()))
             ),
         )
         return self._call
@@ -199,8 +199,7 @@ class CallTap:
         if self._open or call is None or call.module is not module:
             return None
         self._call = None
-        answers = (output,) if isinstance(output, Tensor) else tensors_in(output)
-        floats = (one for one in answers if one.is_floating_point())
+        floats = (one for one in tensors_in(output) if one.is_floating_point())
         call.outputs = tuple(
             one.detach()
             for one in itertools.islice(floats, MOST_OUTPUTS)
@@ -282,13 +281,19 @@ def parameters_behind(loss: Tensor) -> tuple[Tensor, ...]:
     return tuple(found.values())
 
 
-def tensors_in(value: Any, *, depth: int = 4) -> Iterator[Tensor]:
+def tensors_in(value: Any, *, depth: int = 4) -> Sequence[Tensor]:
     """Tensors inside tuples, lists, mappings and dataclasses, in order."""
     if isinstance(value, Tensor):
-        yield value
-    elif depth > 0:
-        for one in _parts(value):
-            yield from tensors_in(one, depth=depth - 1)
+        return (value,)
+    if depth == 0:
+        return ()
+    found = list[Tensor]()
+    for one in _parts(value):
+        if isinstance(one, Tensor):  # nearly always: spares a call in every step
+            found.append(one)
+        else:
+            found.extend(tensors_in(one, depth=depth - 1))
+    return found
 
 
 def copied(value: Any, copy: Callable[[Tensor], Tensor], *, depth: int = 4) -> Any:

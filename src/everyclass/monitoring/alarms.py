@@ -17,7 +17,7 @@ costs no validity. After its opening phase a healthy run ...
   classes with 30 images since, and not while the log-probability of a class's own images rises.
 
 The opening phase lasts until 16 rounds and 30 images a class (or one epoch, when its length is
-known) have passed, and after that as long as progress cannot be excluded (`History.stuck`) or the
+known) have passed, and after that as long as progress cannot be excluded (`History.no_rise`) or the
 learning rate rises. It ends when predictions have been shown to be informative *and* the loss to
 be 1 % below that of the class frequencies, or kappa to be 0.2; the tests are then armed whenever
 the run shows no progress. Nothing excuses a run for longer than 2,000 rounds.
@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everyclass.monitoring.rounds import ROUND_IMAGES, History, Round
-from everyclass.stats.sequential import Detector, at_least, at_most
+from everyclass.stats.sequential import Detector, Detectors, at_least, at_most
 
 AlarmId = Literal["collapsed", "not-learning", "diverged", "starved"]
 
@@ -151,8 +151,8 @@ class Alarms:
     collapse: MeanTest = field(init=False)
     not_learning: MeanTest = field(init=False)
     diverged: MeanTest = field(init=False)
-    starved: Detector = field(init=False)
-    starved_back: Detector = field(init=False)
+    starved: Detectors = field(init=False)
+    starved_back: Detectors = field(init=False)
     starved_raised: NDArray[np.bool_] = field(init=False)
     informative: Shown = field(init=False)
     gaining: Shown = field(init=False)
@@ -169,8 +169,8 @@ class Alarms:
         )
         # A good round scores 1, a bad one 0.
         self.diverged = MeanTest(1 - MOST_BAD_ROUNDS, 0.0, 1.0, self._level("diverged"))
-        self.starved = Detector((self.n_classes,))
-        self.starved_back = Detector((self.n_classes,))
+        self.starved = Detectors((self.n_classes,))
+        self.starved_back = Detectors((self.n_classes,))
         self.starved_raised = np.zeros(self.n_classes, dtype=bool)
         self.informative = Shown(0.0, -0.25, 0.25)
         self.gaining = Shown(LEAST_GAIN, -GAIN_RANGE, GAIN_RANGE)
@@ -206,7 +206,7 @@ class Alarms:
     def look(self, history: History) -> None:
         """Renew what is known about progress; before the rounds that it arms."""
         self.learning = history.learning()
-        self.stuck = history.stuck()
+        self.stuck = not self.learning and history.no_rise()
         self._class_learning = history.class_learning()
 
     def update(self, one: Round, *, rate_rises: bool) -> list[AlarmId]:
@@ -262,13 +262,13 @@ class Alarms:
         against = at_least(recalls, mean=LEAST_RECALL, low=0.0, high=1.0)
         self.starved.update(
             1 + weight * (against - 1),
-            where=present & enough & ~self._class_learning & ~self.starved_raised,
+            where=present & enough & ~(self._class_learning | self.starved_raised),
         )
-        back = at_most(recalls, mean=LEAST_RECALL, low=0.0, high=1.0)
-        self.starved_back.update(1 + weight * (back - 1), where=present & self.starved_raised)
-        self._take_back()
-        over = self.starved.crossed(self._level("starved") / self.n_classes)
-        new = over & ~self.starved_raised
+        if self.starved_raised.any():
+            back = at_most(recalls, mean=LEAST_RECALL, low=0.0, high=1.0)
+            self.starved_back.update(1 + weight * (back - 1), where=present & self.starved_raised)
+            self._take_back()
+        new = self.starved.crossed(self._level("starved") / self.n_classes) & ~self.starved_raised
         self.starved_raised |= new
         return bool(new.any())
 
@@ -295,7 +295,7 @@ def rounds_to_alarm(*, escape_share: float, level: float, armed_rounds_before: i
         escape_share: what is left of escapes, below `LEAST_ESCAPES`.
         armed_rounds_before: healthy ones.
     """
-    growth = math.log(float(at_least(escape_share, mean=LEAST_ESCAPES, low=0.0, high=1.0)))
+    growth = math.log(at_least(escape_share, mean=LEAST_ESCAPES, low=0.0, high=1.0))
     start = armed_rounds_before + 1
     return (math.log(1 / level) + math.log(start * (start + 1))) / growth
 

@@ -7,8 +7,8 @@ batch size; and the answer to "is it still learning?". Alarms are in `alarms`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,7 @@ class Round:
         first_step, last_step: optimizer steps done at the first and the last pass.
         images: that counted.
         predicted, labelled, hits, own_log_probs: (C,), see `measures.Rows`.
+        right: all hits.
         expected_hits: hits of the same predictions on shuffled labels, pass by pass.
         escapes: images neither labelled nor predicted as their pass's most frequent prediction.
         others: images not labelled as it.
@@ -81,6 +82,7 @@ class Round:
     labelled: Floats
     hits: Floats
     own_log_probs: Floats
+    right: float
     expected_hits: float
     escapes: float
     others: float
@@ -113,7 +115,7 @@ class Round:
     def kappa(self) -> float:
         """Hits above those of shuffled labels, as a share of what is possible (Cohen 1960)."""
         room = self.images - self.expected_hits
-        return (float(self.hits.sum()) - self.expected_hits) / room if room > 1e-9 else 0.0
+        return (self.right - self.expected_hits) / room if room > 1e-9 else 0.0
 
     @property
     def one_class(self) -> int | None:
@@ -186,9 +188,7 @@ class Pool:
     n_classes: int
     kind: ScoreKind
     order: LabelOrder = field(init=False)
-    _left: list[tuple[int, Rows]] = field(default_factory=list, init=False)
-    _images: float = field(default=0.0, init=False)
-    _order_cost: float = field(default=0.0, init=False)
+    _left: _Left | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.order = LabelOrder(self.n_classes)
@@ -202,77 +202,111 @@ class Pool:
         """ln of the class frequencies seen so far, one image of each class added."""
         return np.asarray(np.log((self.counts + 1) / (self.counts.sum() + self.n_classes)))
 
-    def add(self, rows: Rows, steps: list[int]) -> Iterator[Round]:
+    def add(self, rows: Rows, steps: list[int]) -> list[Round]:
         """Take rows in and give the rounds that are complete.
 
         Args:
             steps: optimizer steps done at each row.
         """
         costs = self.order.add(rows.labelled)
-        start = 0
-        for i in range(len(rows)):
-            self._images += float(rows.images[i])
-            self._order_cost += float(costs[i])
-            if self._images >= ROUND_IMAGES:
-                self._left.append((steps[start], _cut(rows, start, i + 1)))
-                yield self._round(steps[i])
-                self._left, self._images, self._order_cost, start = [], 0.0, 0.0, i + 1
-        if start < len(rows):
-            self._left.append((steps[start], _cut(rows, start, len(rows))))
+        if self._left is not None:
+            rows = _joined(self._left.rows, rows)
+            steps = self._left.steps + steps
+            costs = np.concatenate([self._left.costs, costs])
+        starts, first, images = list[int](), 0, 0.0
+        for i, n in enumerate(rows.images.tolist()):
+            images += n
+            if images >= ROUND_IMAGES:
+                starts.append(first)
+                first, images = i + 1, 0.0
+        rest = len(rows) - first
+        self._left = _Left(_cut(rows, first, None), steps[first:], costs[first:]) if rest else None
+        if not starts:
+            return []
+        return self._rounds(_cut(rows, 0, first), steps[:first], costs[:first], starts)
 
-    def _round(self, last_step: int) -> Round:
-        rows = _joined([part for _, part in self._left])
-        images = rows.images
-        all_images = float(images.sum())
-        labelled = rows.labelled.sum(axis=0)
-        hits = rows.hits.sum(axis=0)
-        expected = float((rows.predicted * rows.labelled).sum(axis=1) @ (1 / np.maximum(images, 1)))
-        at = np.arange(len(images))
-        top = rows.predicted.argmax(axis=1)
-        others = images - rows.labelled[at, top]
+    def _rounds(
+        self, rows: Rows, steps: list[int], costs: Floats, starts: list[int]
+    ) -> list[Round]:
+        """One round for each start, all at once: in numpy ten numbers cost what one does.
+
+        Args:
+            costs: (k,) of the labels, by their order.
+            starts: index of the first row of each round.
+        """
+
+        def summed(values: Floats) -> Floats:
+            return np.add.reduceat(values, starts) if len(starts) < len(values) else values
+
+        images, labelled, hits = summed(rows.images), summed(rows.labelled), summed(rows.hits)
+        predicted, own = summed(rows.predicted), summed(rows.own_log_probs)
+        one_row = np.maximum(rows.images, 1)
+        expected = summed((rows.predicted * rows.labelled).sum(axis=1) / one_row)
+        at, top = np.arange(len(rows)), rows.predicted.argmax(axis=1)
+        others = rows.images - rows.labelled[at, top]
         escapes = others - (rows.predicted[at, top] - rows.hits[at, top])
         if self.order.ordered:
-            anchor = self._order_cost
+            anchor = summed(costs)
         else:
-            seen = labelled > 0  # so have been counted
-            shares = self.counts[seen] / self.counts.sum()
-            anchor = -float(labelled[seen] @ np.log(shares))
-        log_loss = min(float(rows.log_loss.sum()), float(rows.shifted_log_loss.sum()))
+            # What has been labelled here has been counted; 1 stands for what has not.
+            known = np.where(self.counts > 0, self.counts, self.counts.sum())
+            anchor = -(labelled @ np.log(known / self.counts.sum()))
+        right = hits.sum(axis=1)
+        log_loss = np.minimum(summed(rows.log_loss), summed(rows.shifted_log_loss))
         if self.kind == "scores":
             # No probabilities, so no loss: the advantage of the hits stands in its place.
-            room = max(all_images - expected, 1e-9)
-            log_loss = anchor * (1 - (float(hits.sum()) - expected) / room)
-        weight = images / max(all_images, 1)
-        return Round(
-            first_step=self._left[0][0],
-            last_step=last_step,
-            images=all_images,
-            predicted=rows.predicted.sum(axis=0),
-            labelled=labelled,
-            hits=hits,
-            own_log_probs=rows.own_log_probs.sum(axis=0),
-            expected_hits=expected,
-            escapes=float(escapes.sum()),
-            others=float(others.sum()),
-            log_loss=log_loss,
-            anchor=anchor,
-            ordered=self.order.ordered,
-            advantage=float((rows.own_score - rows.shuffled_score) @ weight),
-            square=float(rows.square_score @ weight),
-            common=float(rows.common_score @ weight),
-            given_loss=float(rows.given_loss.mean()),
-        )
+            log_loss = anchor * (1 - (right - expected) / np.maximum(images - expected, 1e-9))
+
+        def mean(values: Floats) -> Floats:
+            return np.asarray(summed(values * rows.images) / images)
+
+        numbers = {
+            "images": images,
+            "right": right,
+            "expected_hits": expected,
+            "escapes": summed(escapes),
+            "others": summed(others),
+            "log_loss": log_loss,
+            "anchor": anchor,
+            "advantage": mean(rows.own_score - rows.shuffled_score),
+            "square": mean(rows.square_score),
+            "common": mean(rows.common_score),
+            "given_loss": summed(rows.given_loss) / np.diff([*starts, len(rows)]),
+        }
+        columns: dict[str, list[Any]] = {
+            "first_step": [steps[i] for i in starts],
+            "last_step": [steps[i - 1] for i in (*starts[1:], len(rows))],
+            "predicted": list(predicted),
+            "labelled": list(labelled),
+            "hits": list(hits),
+            "own_log_probs": list(own),
+            "ordered": [self.order.ordered] * len(starts),
+            **{name: values.tolist() for name, values in numbers.items()},
+        }
+        return [Round(**dict(zip(columns, values))) for values in zip(*columns.values())]
 
 
-def _joined(parts: list[Rows]) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Passes with too few images for a round; the next ones complete it."""
+
+    rows: Rows
+    steps: list[int]
+    costs: Floats
+
+
+def _joined(first: Rows, second: Rows) -> Rows:
     return Rows(
-        **{name: np.concatenate([getattr(one, name) for one in parts]) for name in Rows.__slots__}
+        **{
+            name: np.concatenate([getattr(first, name), getattr(second, name)])
+            for name in Rows.__slots__
+        }
     )
 
 
-def _cut(rows: Rows, start: int, end: int) -> Rows:
+def _cut(rows: Rows, start: int, end: int | None) -> Rows:
+    if start == 0 and end == len(rows):
+        return rows
     return Rows(**{name: getattr(rows, name)[start:end] for name in Rows.__slots__})
 
 
@@ -303,19 +337,20 @@ class History:
     pooled: int = field(default=1, init=False)
     rounds: int = field(default=0, init=False)
     records: list[_Record] = field(default_factory=list, init=False)
-    _open: list[Round] = field(default_factory=list, init=False)
+    _open: _Record | None = field(default=None, init=False)
     _recent: list[_Record] = field(default_factory=list, init=False)
 
     def add(self, one: Round) -> None:
         """Take a round in."""
         self.rounds += 1
-        self._open.append(one)
-        self._recent.append(_Record.of([one]))
+        record = _Record.of(one)
+        self._recent.append(record)
         del self._recent[:-RECENT]
-        if len(self._open) < self.pooled:
+        self._open = record if self._open is None else self._open.joined(record)
+        if self.rounds % self.pooled:
             return
-        self.records.append(_Record.of(self._open))
-        self._open = []
+        self.records.append(self._open)
+        self._open = None
         if len(self.records) >= HISTORY:
             pairs = zip(self.records[::2], self.records[1::2])
             self.records = [first.joined(second) for first, second in pairs]
@@ -336,15 +371,15 @@ class History:
         shrunk = recent is not None and _advantage(*reversed(recent)).rose()
         return age is not None and _progress(*age) and not shrunk
 
-    def stuck(self) -> bool:
-        """Whether progress is not only unseen but excluded: the bet may begin.
+    def no_rise(self) -> bool:
+        """Whether a slow start is excluded, not only unseen.
 
         The correlation of scores and labels (advantage over the spread of the scores) has about
         the same error in every run, 1 / sqrt(images). Unless its rise over the age of the run is
         below `LEAST_RISE` by two standard errors, a slow start cannot be told from none.
         """
         age = self._age()
-        if age is None or self.learning():
+        if age is None:
             return False
         trend = _correlation(*age)
         return trend.after - trend.before + 2 * trend.error < LEAST_RISE
@@ -390,16 +425,14 @@ class _Record:
     labelled: Floats
 
     @classmethod
-    def of(cls, rounds: list[Round]) -> _Record:
-        images = np.array([one.images for one in rounds])
-        weight = images / images.sum()
+    def of(cls, one: Round) -> _Record:
         return cls(
-            images=float(images.sum()),
-            advantage=float(np.array([one.advantage for one in rounds]) @ weight),
-            excess=float(np.array([one.excess for one in rounds]) @ weight),
-            correlation=float(np.array([one.correlation for one in rounds]) @ weight),
-            own_log_probs=np.sum([one.own_log_probs for one in rounds], axis=0),
-            labelled=np.sum([one.labelled for one in rounds], axis=0),
+            images=one.images,
+            advantage=one.advantage,
+            excess=one.excess,
+            correlation=one.correlation,
+            own_log_probs=one.own_log_probs,
+            labelled=one.labelled,
         )
 
     def joined(self, other: _Record) -> _Record:

@@ -289,7 +289,7 @@ def _opening_sentence(seen: Seen, history: History, loss: str) -> str:
     )
     if history.learning():
         progress = "it makes progress: what its outputs tell about the labels grows"
-    elif not seen.alarms.opening_budget_spent() or not history.stuck():
+    elif not seen.alarms.opening_budget_spent() or not history.no_rise():
         progress = "too little was seen to tell a slow start from none"
     else:
         progress = "no progress shows at present"

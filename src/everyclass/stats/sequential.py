@@ -13,6 +13,7 @@ function works elementwise, so that 10,000 runs are simulated as one array.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +31,11 @@ BOLDNESS = 0.9
 """Share of the largest bet that is laid. At 1 a single contrary step would lose everything."""
 
 
-def at_least(scores: ArrayLike | float, *, mean: float, low: float, high: float) -> Floats:
+@overload
+def at_least(scores: float, *, mean: float, low: float, high: float) -> float: ...
+@overload
+def at_least(scores: ArrayLike, *, mean: float, low: float, high: float) -> Floats: ...
+def at_least(scores: ArrayLike | float, *, mean: float, low: float, high: float) -> Floats | float:
     """Factors against the null "given the past, the score's mean is at least `mean`".
 
     The score X is first cut to [low, high], and the null is about the cut score. The factor is
@@ -39,7 +44,7 @@ def at_least(scores: ArrayLike | float, *, mean: float, low: float, high: float)
     arXiv:2010.09686, section 4).
 
     Args:
-        scores: any shape.
+        scores: any shape; of a plain number the factor is one too.
         mean: of the null, inside (low, high).
         low, high: where the score is cut.
     Returns:
@@ -51,13 +56,16 @@ def at_least(scores: ArrayLike | float, *, mean: float, low: float, high: float)
     """
     assert low < mean < high, (low, mean, high)
     if isinstance(scores, float):  # a monitor's round: arrays of one number cost ten times as much
-        cut_one = min(max(scores, low), high)
-        return np.asarray(1 + BOLDNESS / (high - mean) * (mean - cut_one))
-    cut = np.clip(np.asarray(scores, dtype=np.float64), low, high)
-    return 1 + BOLDNESS / (high - mean) * (mean - cut)
+        return 1 + BOLDNESS / (high - mean) * (mean - min(max(scores, low), high))
+    cut = np.minimum(np.maximum(np.asarray(scores, dtype=np.float64), low), high)
+    return np.asarray(1 + BOLDNESS / (high - mean) * (mean - cut))
 
 
-def at_most(scores: ArrayLike | float, *, mean: float, low: float, high: float) -> Floats:
+@overload
+def at_most(scores: float, *, mean: float, low: float, high: float) -> float: ...
+@overload
+def at_most(scores: ArrayLike, *, mean: float, low: float, high: float) -> Floats: ...
+def at_most(scores: ArrayLike | float, *, mean: float, low: float, high: float) -> Floats | float:
     """Factors against the null "given the past, the score's mean is at most `mean`".
 
     The mirror image of `at_least`: 1 + l (X - mean) with l = BOLDNESS / (mean - low).
@@ -92,10 +100,43 @@ class Detector:
     is the mean of ln e_t after it.
 
     Args:
-        shape: of the wealth: () for one test, (C,) for one a class, (runs,) in simulations.
+        wealth: M_t.
+        largest: the largest M so far since a restart.
+        steps: t.
     """
 
-    shape: tuple[int, ...] = ()
+    wealth: float = 0.0
+    largest: float = 0.0
+    steps: int = 0
+
+    def update(self, factor: float) -> None:
+        """Take one step in, with the factor e_t."""
+        self.steps += 1
+        money = MONEY / (self.steps * (self.steps + 1))
+        self.wealth = min(factor * (self.wealth + money), MOST_WEALTH)
+        self.largest = max(self.largest, self.wealth)
+
+    def crossed(self, level: float) -> bool:
+        """Whether the wealth ever reached 1 / level."""
+        return self.largest >= 1 / level
+
+    def restart(self) -> None:
+        """Forget the wealth, not the steps: money put in later stays as little as it was.
+
+        Losing wealth keeps the supermartingale one, so the level holds for all alarms together.
+        """
+        self.wealth = self.largest = 0.0
+
+
+@dataclass(slots=True)
+class Detectors:
+    """Many of `Detector` as arrays: one for each class, or for each simulated run.
+
+    Args:
+        shape: of the wealth.
+    """
+
+    shape: tuple[int, ...]
     wealth: Floats = field(init=False)
     largest: Floats = field(init=False)
     steps: NDArray[np.int64] = field(init=False)
@@ -105,42 +146,26 @@ class Detector:
         self.largest = np.zeros(self.shape)
         self.steps = np.zeros(self.shape, dtype=np.int64)
 
-    def update(self, factors: ArrayLike, *, where: ArrayLike | None = None) -> None:
+    def update(self, factors: ArrayLike, *, where: ArrayLike = True) -> None:
         """Take one step in.
 
         Args:
-            factors: e_t, of the detector's shape.
-            where: which of the tests take a step, all when left out. What decides this must be
-                known before the step; the others stay as they are.
+            factors: e_t, of `shape`.
+            where: which of the tests take a step. What decides this must be known before the
+                step; the others stay as they are.
         """
-        if not self.shape and where is None:
-            self._update_one(float(np.asarray(factors)))
-            return
-        chosen = True if where is None else where
-        mask = np.broadcast_to(np.asarray(chosen, dtype=bool), self.shape)
-        steps = self.steps + mask
-        grown = np.asarray(factors) * (self.wealth + spending(np.maximum(steps, 1)))
-        self.steps = steps
+        mask = np.asarray(where, dtype=bool)
+        self.steps = self.steps + mask
+        grown = np.asarray(factors) * (self.wealth + spending(np.maximum(self.steps, 1)))
         self.wealth = np.where(mask, np.minimum(grown, MOST_WEALTH), self.wealth)
         self.largest = np.maximum(self.largest, self.wealth)
 
-    def _update_one(self, factor: float) -> None:
-        """The same in plain numbers: a monitor has five such tests a round."""
-        step = int(self.steps) + 1
-        wealth = min(factor * (float(self.wealth) + MONEY / (step * (step + 1))), MOST_WEALTH)
-        self.steps = np.asarray(step)
-        self.wealth = np.asarray(wealth)
-        self.largest = np.asarray(max(float(self.largest), wealth))
-
-    def crossed(self, level: ArrayLike) -> NDArray[np.bool_]:
+    def crossed(self, level: float) -> NDArray[np.bool_]:
         """Whether the wealth ever reached 1 / level, for each test."""
-        return np.asarray(self.largest >= 1 / np.asarray(level, dtype=np.float64))
+        return self.largest >= 1 / level
 
-    def restart(self, *, where: ArrayLike = True) -> None:
-        """Forget the wealth, not the steps: money put in later stays as little as it was.
-
-        Losing wealth keeps the supermartingale one, so the level holds for all alarms together.
-        """
-        mask = np.broadcast_to(np.asarray(where, dtype=bool), self.shape)
+    def restart(self, *, where: ArrayLike) -> None:
+        """Forget the wealth of some tests, see `Detector.restart`."""
+        mask = np.asarray(where, dtype=bool)
         self.wealth = np.where(mask, 0.0, self.wealth)
         self.largest = np.where(mask, 0.0, self.largest)

@@ -97,7 +97,7 @@ def stream_test(
     expected = float((total * (total - 1)).sum() / (n * (n - 1))) if n > 1 else 1.0
     within = float(pairs.sum() / max(1, (sizes * (sizes - 1)).sum()))
     return StreamTest(
-        wealth=float(detector.largest),
+        wealth=detector.largest,
         excess=(within - expected) / (1 - expected) if expected < 1 else 0.0,
         windows=len(windows),
         labels=n,
