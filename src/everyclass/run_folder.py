@@ -12,6 +12,7 @@ metrics.jsonl     one line an epoch (and a line every few steps)
 checkpoints/      the last two states of training, and the best weights
 model.safetensors model.json   the classifier
 evaluation.json   predictions.csv   how it does on images it was not selected on
+checks.json       what the exact checks saw before the first step
 findings.json     what the watch saw while it trained
 ```
 """
@@ -38,7 +39,7 @@ _PREPARING, _PUBLISHING = ".preparing", ".publishing"
 _WRITTEN = (
     *(_STARTED, "audit.json", "manifest.parquet", "environment.json", "metrics.jsonl"),
     *("checkpoints", "cache", "model.safetensors", "model.json"),
-    *("evaluation.json", "predictions.csv", "findings.json"),
+    *("evaluation.json", "predictions.csv", "checks.json", "findings.json"),
 )
 """What a run writes, and so what --overwrite may remove."""
 
@@ -138,6 +139,11 @@ class RunFolder:
     def best_weights(self) -> Path:
         """Weights of the best epoch so far."""
         return self.checkpoints / "best.safetensors"
+
+    @property
+    def checks(self) -> Path:
+        """`checks.json`: what the exact checks saw before the first step."""
+        return self.path / "checks.json"
 
     @property
     def findings(self) -> Path:

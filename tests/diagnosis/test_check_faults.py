@@ -422,6 +422,14 @@ def coupled_in_adam() -> CheckReport:
     return checked(model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=2.0))
 
 
+@fault("learning-rate-too-high")
+def a_rate_at_which_the_usual_decay_of_adamw_takes_all() -> CheckReport:
+    model = cnn()
+    return checked(
+        model, optimizer=torch.optim.AdamW(model.parameters(), lr=5.0, weight_decay=0.05)
+    )
+
+
 @fault("weight-decay-too-strong")
 def beside_adam() -> CheckReport:
     model = cnn()

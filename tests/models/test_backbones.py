@@ -39,6 +39,17 @@ def test_a_misspelt_name_lists_near_ones() -> None:
         build_backbone("resnet81", side=64, n_classes=4, seed=0)
 
 
+def test_transformers_are_made_for_the_side_of_the_images() -> None:
+    network = build_backbone("vit_tiny_patch16_224", side=48, n_classes=4, seed=0).network
+    assert network(torch.zeros(2, 3, 48, 48)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "efficientformer_l1"])
+def test_a_side_that_the_network_cannot_take_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=rf"{name} cannot take images of 32 px.*made for \d+ px"):
+        build_backbone(name, side=32, n_classes=4, seed=0)
+
+
 def test_weights_from_a_local_file_get_a_new_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     published = timm.create_model("resnet10t", num_classes=1000)

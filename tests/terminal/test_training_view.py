@@ -5,8 +5,16 @@ from dataclasses import replace
 
 from rich.console import Console, RenderableType
 
-from everyclass.terminal.training import TrainingView, duration, epoch_line, training_panel
-from everyclass.workflows.events import BatchShown, EpochDone, StepsDone, TrainingStarted
+from everyclass.diagnosis.check import CheckReport
+from everyclass.findings import CheckResult
+from everyclass.terminal.training import (
+    TrainingView,
+    check_lines,
+    duration,
+    epoch_line,
+    training_panel,
+)
+from everyclass.workflows.events import BatchShown, Checked, EpochDone, StepsDone, TrainingStarted
 
 NAN = float("nan")
 STARTED = TrainingStarted(
@@ -114,3 +122,26 @@ def test_quiet_shows_nothing_but_batches_that_were_asked_for() -> None:
 
 def test_durations() -> None:
     assert [duration(s) for s in (5, 75, 3725)] == ["5 s", "1 min 15 s", "1 h 02 min"]
+
+
+def test_checks_before_the_first_step_are_one_line_or_the_accusations() -> None:
+    passed = CheckResult(name="input-scale", outcome="passed", cause=None, evidence={}, sentence="")
+    issue = replace(
+        passed,
+        outcome="issue",
+        cause="inputs-not-scaled",
+        sentence="Inputs reach the first layer with mean 169.",
+        remedy="Divide by 255.",
+    )
+    told = [
+        line.plain
+        for line in check_lines(Checked(report=CheckReport(results=(passed,) * 3, seconds=1.25)))
+    ]
+    assert told == ["Checked before the first step: 3 of 3 checks passed (1.2 s)."]
+    told = [
+        line.plain
+        for line in check_lines(Checked(report=CheckReport(results=(passed, issue), seconds=1)))
+    ]
+    assert told == [
+        "check inputs-not-scaled: Inputs reach the first layer with mean 169. Divide by 255."
+    ]

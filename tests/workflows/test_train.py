@@ -17,11 +17,12 @@ import pytest
 
 from conftest import write_image_folder
 from everyclass.contracts import Evaluation
+from everyclass.diagnosis.check import CheckReport
 from everyclass.errors import InputError
 from everyclass.models.file import load_model
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
-from everyclass.workflows.events import EpochDone, Event, StepsDone, TrainingStarted
+from everyclass.workflows.events import Checked, EpochDone, Event, StepsDone, TrainingStarted
 from everyclass.workflows.fit import NonFiniteLoss
 from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, explain, resume, train
@@ -65,6 +66,7 @@ def test_a_run_is_complete_and_predicts_every_class(trained: Path) -> None:
         "model.json",
         "evaluation.json",
         "predictions.csv",
+        "checks.json",
         "findings.json",
     }
     evaluation = Evaluation.from_dict(json.loads((trained / "evaluation.json").read_text()))
@@ -112,6 +114,21 @@ def test_a_recipe_passed_back_gives_the_same_weights(
     assert again == (trained / "model.safetensors").read_bytes()
 
 
+def test_the_checks_before_the_first_step_change_nothing(
+    trained: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = json.loads((trained / "checks.json").read_text())
+    outcomes = {one["name"]: one["outcome"] for one in report["results"]}
+    assert "issue" not in outcomes.values()
+    judged = {name for name, outcome in outcomes.items() if outcome == "passed"}
+    assert {"input-scale", "initial-loss", "rows-independent", "one-batch-fits"} <= judged
+    nothing = CheckReport(results=(), seconds=0.0)
+    monkeypatch.setattr("everyclass.workflows.fit.first_check", lambda *_, **__: nothing)
+    train(DataSource(source=str(image_folder)), tmp_path / "a", options(epochs=12), on_event=quiet)
+    unchecked = (tmp_path / "a" / "model.safetensors").read_bytes()
+    assert unchecked == (trained / "model.safetensors").read_bytes()
+
+
 def test_explain_writes_nothing(
     image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,7 +139,7 @@ def test_explain_writes_nothing(
 
 
 def test_the_tutorial_recipe_trains(image_folder: Path, tmp_path: Path) -> None:
-    wishes = {"image_size": 40, "epochs": 1, "threads": 1, "device": "cpu"}
+    wishes = {"image_size": 40, "epochs": 1, "threads": 1, "device": "cpu", "normalisation": "raw"}
     shown: list[Event] = []
     train(
         DataSource(source=str(image_folder)),
@@ -135,6 +152,9 @@ def test_the_tutorial_recipe_trains(image_folder: Path, tmp_path: Path) -> None:
     batches = [event for event in shown if type(event).__name__ == "BatchShown"]
     assert batches
     assert len(batches[0].labels) == 10
+    # Its images reach the network in 0..255: the checks say so before anything is trained.
+    checked = next(event for event in shown if isinstance(event, Checked))
+    assert [one.cause for one in checked.report.issues] == ["inputs-not-scaled"]
     assert load_model(tmp_path / "run").name == "tutorial"
 
 
@@ -145,7 +165,7 @@ def test_events_come_in_order(image_folder: Path, tmp_path: Path) -> None:
     started = kinds.index("TrainingStarted")
     assert kinds[0] == "DataRead"
     assert kinds.index("Audited") < kinds.index("Decided") < started
-    assert kinds[started + 1 :] == ["EpochDone"] * 3 + ["Finished"]
+    assert kinds[started + 1 :] == ["Checked"] + ["EpochDone"] * 3 + ["Finished"]
     first = next(event for event in events if isinstance(event, TrainingStarted))
     assert 90 < sum(first.counts) < 118  # 70 % of 148, give or take the hash
 

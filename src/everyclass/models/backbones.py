@@ -69,7 +69,8 @@ def build_backbone(
         small_stem: take the stem's max-pooling out. None: below 64 px, from scratch only (weights
             trained with the pooling need it).
     Raises:
-        InputError: unknown name (near names are listed), weights that cannot be had or do not fit.
+        InputError: unknown name (near names are listed), a network that takes no images of this
+            side, weights that cannot be had or do not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "init"))
@@ -77,7 +78,8 @@ def build_backbone(
             network: nn.Module = TutorialCNN(in_channels=3, side=side, n_classes=n_classes)
             return _from_scratch(network, "random (PyTorch's own)", small_stem=False)
         refuse_unknown(name)
-        network = _create(name, n_classes, pretrained, weights_file)
+        network = _create(name, side, n_classes, pretrained, weights_file)
+        _refuse_side(network, name, side)
     wanted = side < SMALL_IMAGE and not pretrained if small_stem is None else small_stem
     changed = wanted and _drop_pooling(network)
     if not pretrained:
@@ -108,15 +110,21 @@ def refuse_unknown(name: str) -> None:
     )
 
 
-def _create(name: str, n_classes: int, pretrained: bool, weights_file: str | None) -> nn.Module:
+def _create(
+    name: str, side: int, n_classes: int, pretrained: bool, weights_file: str | None
+) -> nn.Module:
+    wishes: dict[str, Any] = {"num_classes": n_classes}
+    published = timm.get_pretrained_cfg(name)
+    if published is not None and published.fixed_input_size:
+        wishes["img_size"] = side  # transformers place their patches by it
     if weights_file is not None:
-        network: nn.Module = timm.create_model(name, num_classes=n_classes)
+        network = _made(name, side, wishes)
         _load_file(network, name, Path(weights_file))
         return network
+    if not pretrained:
+        return _made(name, side, wishes)
     try:
-        return timm.create_model(  # type: ignore[no-any-return]
-            name, num_classes=n_classes, pretrained=pretrained
-        )
+        return timm.create_model(name, pretrained=True, **wishes)  # type: ignore[no-any-return]
     except (OSError, RuntimeError, ValueError) as error:
         # Offline, a blocked proxy, or a model without published weights: each library below raises
         # its own kind, and a random backbone must never take their place.
@@ -125,6 +133,34 @@ def _create(name: str, n_classes: int, pretrained: bool, weights_file: str | Non
             remedy="Name a local file with --weights-file, or train from scratch without "
             "--pretrained.",
         ) from error
+
+
+def _made(name: str, side: int, wishes: dict[str, Any]) -> nn.Module:
+    try:
+        return timm.create_model(name, **wishes)  # type: ignore[no-any-return]
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise _no_such_side(name, side, error) from error
+
+
+def _refuse_side(network: nn.Module, name: str, side: int) -> None:
+    """Send one image through: what a network cannot take is said before anything is trained."""
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, side, side))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise _no_such_side(name, side, error) from error
+    finally:
+        network.train(training)
+
+
+def _no_such_side(name: str, side: int, error: Exception) -> InputError:
+    published = timm.get_pretrained_cfg(name)
+    usual = "" if published is None else f" It was made for {published.input_size[-1]} px."
+    return InputError(
+        f"{name} cannot take images of {side} px: {_first_line(error)}.{usual}",
+        remedy="Choose another --image-size, or another --model.",
+    )
 
 
 def _load_file(network: nn.Module, name: str, path: Path) -> None:

@@ -23,6 +23,7 @@ from everyclass.workflows.events import (
     Audited,
     AuditProgress,
     BatchShown,
+    Checked,
     DataRead,
     Decided,
     EpochDone,
@@ -71,6 +72,10 @@ class TrainingView:
             return
         if isinstance(event, Alarmed):
             self._line(alarm_line(event))
+            return
+        if isinstance(event, Checked):
+            for line in check_lines(event):
+                self._line(line)
             return
         for line in told_lines(event):
             self._line(line)
@@ -197,6 +202,23 @@ def training_panel(
         class_bars(started, steps, epoch),
     )
     return Panel(body, title="everyclass", expand=False)
+
+
+def check_lines(event: Checked) -> list[Text]:
+    """What the checks before the first step accuse, or one line that they found nothing."""
+    report = event.report
+    passed, asked = len(report.passed), len(report.passed) + len(report.issues)
+    if not report.issues:
+        return [
+            Text(
+                f"Checked before the first step: {passed} of {asked} checks passed "
+                f"({report.seconds:.1f} s)."
+            )
+        ]
+    return [
+        Text.assemble((f"check {one.cause}: ", "yellow"), one.sentence, " ", (one.remedy, "dim"))
+        for one in report.issues
+    ]
 
 
 def alarm_line(event: Alarmed) -> Text:

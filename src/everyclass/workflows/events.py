@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from everyclass.contracts import Evaluation, Verdict
 from everyclass.findings import Finding
 from everyclass.images.audit_values import Audit
 from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
+
+if TYPE_CHECKING:  # an audit must not load torch
+    from everyclass.diagnosis.check import CheckReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,13 @@ class TrainingStarted:
     first_step: int
     epochs: int
     weights: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The exact checks ran on the first batch; nothing is trained yet."""
+
+    report: CheckReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +172,7 @@ Event = (
     | Audited
     | Decided
     | TrainingStarted
+    | Checked
     | StepsDone
     | Alarmed
     | BatchShown

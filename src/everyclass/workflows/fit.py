@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -37,22 +38,30 @@ from everyclass.stats.confusion import (
     macro_f1,
     recall,
 )
-from everyclass.training.batches import Rows, steps_per_epoch, training_batches
+from everyclass.training.batches import (
+    Batch,
+    Rows,
+    steps_per_epoch,
+    to_images,
+    training_batches,
+)
 from everyclass.training.optim import build_optimizer, learning_rate_at
 from everyclass.training.steps import StepResult, steps
+from everyclass.workflows.clock import Clock
 from everyclass.workflows.correction import Correction
 from everyclass.workflows.events import (
     Alarmed,
     BatchShown,
+    Checked,
     EpochDone,
     Event,
     StepsDone,
     TrainingStarted,
 )
+from everyclass.workflows.first_check import checked_images, first_check
 from everyclass.workflows.inference import logits_of, make_fabric
 
 CHECKPOINT_SECONDS = 60.0
-VIEW_SECONDS = 0.25
 
 
 class InterruptedTraining(EveryclassError):
@@ -225,10 +234,13 @@ class _Fit:
             on_finding=lambda finding: self.on_event(Alarmed(finding=finding)),
         )
         self._announce(first_step)
-        clock = _Clock(first_step=first_step)
+        batches = self._batches(first_step)
+        if first_step == 0:
+            batches = self._checked(batches)
+        clock = Clock(first_step=first_step)
         previous: StepResult | None = None
         # Ctrl-C during a save must not leave through the middle: `stop` is only asked here.
-        for result in self._steps(first_step):
+        for result in self._steps(batches):
             if previous is not None:
                 self._refuse_non_finite(previous)
             previous = result
@@ -255,17 +267,41 @@ class _Fit:
 
     # -- stepping ------------------------------------------------------------------------------
 
-    def _steps(self, first_step: int) -> Iterator[StepResult]:
-        settings = self.job.settings
-        batches = training_batches(
+    def _batches(self, first_step: int) -> Iterator[Batch]:
+        return training_batches(
             self.job.store.gather,
             self.labels,
             lambda epoch: self.train_rows[self.job.correction.epoch_order(epoch)],
             n_images=len(self.train_rows),
-            batch_size=settings.batch_size,
+            batch_size=self.job.settings.batch_size,
             first_step=first_step,
             n_steps=first_step if self._stale() else self.n_steps,
         )
+
+    def _checked(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; the first one is checked before anything is trained on it."""
+        first = next(batches)
+        some = checked_images(self.job.settings.image_size)
+        rows = self.val_rows[:: max(1, len(self.val_rows) // some)]
+        report = first_check(
+            self.job.classifier,
+            self.optimizer.optimizer,
+            self.job.correction.loss,
+            first,
+            validation=(to_images(self.job.store.gather(rows)), torch.from_numpy(self.labels[rows]))
+            if len(rows)
+            else None,
+            augmentation=self.job.settings.augmentation,
+            seed=self.job.settings.seed,
+            classes=self.job.table.classes,
+            class_counts=self._train_counts(),
+        )
+        self.job.run.write_json(self.job.run.checks, report.to_dict())
+        self.on_event(Checked(report=report))
+        return chain([first], batches)
+
+    def _steps(self, batches: Iterator[Batch]) -> Iterator[StepResult]:
+        settings = self.job.settings
         return steps(
             self.model,
             self.optimizer,
@@ -308,7 +344,7 @@ class _Fit:
 
     # -- the end of an epoch -------------------------------------------------------------------
 
-    def _end_epoch(self, clock: _Clock) -> None:
+    def _end_epoch(self, clock: Clock) -> None:
         event = self._validate(clock)
         score = self._score(event)
         if event.best:
@@ -323,7 +359,7 @@ class _Fit:
         self._save(clock)
         self.on_event(event)
 
-    def _validate(self, clock: _Clock) -> EpochDone:
+    def _validate(self, clock: Clock) -> EpochDone:
         classes = len(self.job.table.classes)
         evaluated = self.average.module if self.average is not None else self.job.classifier
         logits = logits_of(evaluated, self.job.store.gather, self.val_rows, fabric=self.fabric)
@@ -375,7 +411,7 @@ class _Fit:
             {key: value.detach().cpu().contiguous() for key, value in source.state_dict().items()}
         )
 
-    def _save(self, clock: _Clock) -> None:
+    def _save(self, clock: Clock) -> None:
         state = {
             "progress": asdict(self.progress),
             "sums": {name: getattr(self.sums, name) for name in ("loss", *_COUNTS)},
@@ -405,14 +441,17 @@ class _Fit:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.job.run.cut_metrics(after_step=self.progress.step)
 
+    def _train_counts(self) -> tuple[int, ...]:
+        counts = np.bincount(self.labels[self.train_rows], minlength=len(self.job.table.classes))
+        return tuple(int(count) for count in counts)
+
     # -- telling -------------------------------------------------------------------------------
 
     def _announce(self, first_step: int) -> None:
-        counts = np.bincount(self.labels[self.train_rows], minlength=len(self.job.table.classes))
         self.on_event(
             TrainingStarted(
                 classes=self.job.table.classes,
-                counts=tuple(int(count) for count in counts),
+                counts=self._train_counts(),
                 n_steps=self.n_steps,
                 first_step=first_step,
                 epochs=self.job.settings.epochs,
@@ -420,7 +459,7 @@ class _Fit:
             )
         )
 
-    def _show(self, result: StepResult, clock: _Clock) -> None:
+    def _show(self, result: StepResult, clock: Clock) -> None:
         epoch, position = divmod(result.batch.step, self.per_epoch)
         every = self.job.show_batches
         if every and (position + 1) % every == 0:
@@ -485,34 +524,3 @@ def _metrics_line(event: EpochDone, classes: tuple[str, ...], rate: float) -> di
         "images_per_second": round(event.images_per_second, 1),
         "seconds": round(event.seconds, 2),
     }
-
-
-@dataclass(slots=True, kw_only=True)
-class _Clock:
-    """Wall time of this process, for pace and for what is due."""
-
-    first_step: int
-    images: int = 0
-    started: float = field(default_factory=time.monotonic)
-    saved: float = field(default_factory=time.monotonic)
-    viewed: float = 0.0
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
-    def pace(self) -> float:
-        return self.images / max(self.seconds(), 1e-9)
-
-    def left(self, step: int, n_steps: int) -> float:
-        done = max(1, step - self.first_step)
-        return self.seconds() / done * (n_steps - step)
-
-    def checkpoint_due(self, every: float) -> bool:
-        return time.monotonic() - self.saved >= every
-
-    def view_due(self) -> bool:
-        now = time.monotonic()
-        if now - self.viewed < VIEW_SECONDS:
-            return False
-        self.viewed = now
-        return True

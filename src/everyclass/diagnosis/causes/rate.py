@@ -1,7 +1,8 @@
 """The size of a step: a rate of nothing, and decay that outweighs the gradient.
 
-Causes: learning-rate-too-low, weight-decay-too-strong. Whether a rate that does move the weights
-is too low or too high is no matter of form: trials at other rates show that.
+Causes: learning-rate-too-low, weight-decay-too-strong; learning-rate-too-high only where decay at
+that rate takes the weights away. Whether any other rate is too low or too high is no matter of
+form: trials at other rates show that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ SAMPLED = 65_536
 
 DECAY_STEPS = 500
 """Steps in which decay alone would take a weight to 1/e; usual settings have 10,000 and more."""
+
+MOST_LOST = 0.1
+"""Share of every weight that decay beside the gradient may take away in one step."""
+
+USUAL_DECAY = 0.3
+"""Up to here it is the rate that is unusual."""
 
 DECAY_OVER_ADAM = 3.0
 COUPLED_OVER_GRADIENT = 3.0
@@ -116,6 +123,17 @@ def weight_decay(material: Material) -> Answer:
     if not evidence:
         raise NotApplicable("No optimizer decays weights that get a gradient.")
     if excess > 1 and not material.learned:
+        lost = evidence["lost_a_step"]
+        if lost is not None and lost > MOST_LOST:
+            too_high = evidence["weight_decay"] <= USUAL_DECAY
+            return accuse(
+                "learning-rate-too-high" if too_high else "weight-decay-too-strong",
+                f"{evidence['optimizer']} at rate {figure(evidence['lr'])} with weight decay "
+                f"{figure(evidence['weight_decay'])} takes {figure(100 * lost)} % off every "
+                "weight at each step.",
+                remedy="Usual rates of AdamW are 1e-4 to 3e-3, usual decays 0.01 to 0.1.",
+                evidence=evidence,
+            )
         return accuse(
             "weight-decay-too-strong",
             f"Weight decay {figure(evidence['weight_decay'])} pulls "
@@ -171,7 +189,7 @@ def _decay_facts(
     if beside:
         elements = sum(p.numel() for p, _ in pairs)
         ratio = decay * weight / elements**0.5
-        excess = max(ratio / DECAY_OVER_ADAM, lr * decay / 0.1)
+        excess = max(ratio / DECAY_OVER_ADAM, lr * decay / MOST_LOST)
     elif kind in ADAPTIVE:
         excess = ratio / COUPLED_OVER_GRADIENT
     else:
@@ -184,6 +202,7 @@ def _decay_facts(
         "weight_norm": weight,
         "gradient_norm": gradient,
         "decay_over_gradient": ratio,
+        "lost_a_step": lr * decay if beside else None,
     }
 
 
