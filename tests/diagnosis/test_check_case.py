@@ -351,3 +351,17 @@ def test_a_loss_by_hand_without_function_is_still_looked_at() -> None:
 def test_adam_with_a_rate_that_learns() -> None:
     model = cnn()
     assert causes(check_case(case(model, optimizer=adam(model)))) == []
+
+
+def test_a_high_first_loss_is_no_issue_once_the_training_has_got_over_it() -> None:
+    given = case()
+    assert given.initial_state is not None
+    last = [name for name in given.initial_state if name.endswith("weight")][-1]
+    sure = {**given.initial_state, last: given.initial_state[last] * 300}
+    given = replace(given, initial_state=sure)
+    found = named(check_case(given), "initial-loss")
+    assert found.cause == "poor-initialisation"
+    train(given.model, given.optimizers[0], *batch(64), 60)
+    found = named(check_case(given), "initial-loss")
+    assert found.cause is None
+    assert "the training got over it" in found.sentence

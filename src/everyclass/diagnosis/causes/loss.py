@@ -206,6 +206,12 @@ def initial_loss(material: Material) -> Answer:
     evidence: dict[str, Any] = {"loss": value, "ln_C": expected, "limit": limit}
     if not math.isfinite(value) or value <= limit or material.spec.reduction != "mean":
         return passed(f"The first loss is {figure(value)}; ln {n} = {figure(expected)}.", evidence)
+    if material.learned:
+        return passed(
+            f"The first loss was {figure(value)}, far above ln {n} = {figure(expected)}, and the "
+            "training got over it.",
+            evidence,
+        )
     cause: CauseId = "poor-initialisation"
     remedy = "Initialise the last layer smaller; about ln C is the loss of knowing nothing."
     first = next((one for one in seen.layers if one.inputs is not None), None)
