@@ -177,7 +177,7 @@ def start(cell: Cell, scratch: Path, images: Path, options: argparse.Namespace) 
     folder = Path(tempfile.mkdtemp(dir=scratch))
     (folder / "train.py").write_text(compose(cell.guise, cell.at))
     script = ["train.py", "--root", str(images), "--seed", str(cell.seed)]
-    watched = ["run", "--out", "watch", *script]
+    watched = ["run", "--out", "watch", "--budget", "0", *script]  # detection alone
     started = time.monotonic()
     if options.in_process:
         context = multiprocessing.get_context("fork")

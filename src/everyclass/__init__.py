@@ -39,6 +39,8 @@ _HOME = {
     "watch": "everyclass.capture.watching",
     "check": "everyclass.diagnosis.check",
     "check_case": "everyclass.diagnosis.check",
+    "diagnose_case": "everyclass.diagnosis.diagnose",
+    "Diagnosis": "everyclass.diagnoses",
     "DataSource": "everyclass.workflows.prepare",
     "TrainOptions": "everyclass.workflows.train",
     "train": "everyclass.workflows.train",
@@ -48,7 +50,9 @@ _HOME = {
 if TYPE_CHECKING:
     from everyclass.capture.watching import watch
     from everyclass.contracts import Evaluation
+    from everyclass.diagnoses import Diagnosis
     from everyclass.diagnosis.check import check, check_case
+    from everyclass.diagnosis.diagnose import diagnose_case
     from everyclass.errors import EveryclassError, InputError
     from everyclass.findings import CheckResult, Finding
     from everyclass.images.audit import audit_images
@@ -77,6 +81,7 @@ __all__ = [
     "Audit",
     "CheckResult",
     "DataSource",
+    "Diagnosis",
     "Evaluation",
     "EveryclassError",
     "Finding",
@@ -90,6 +95,7 @@ __all__ = [
     "balanced_weights",
     "check",
     "check_case",
+    "diagnose_case",
     "effective_number_weights",
     "epoch_order",
     "evaluate_predictions",

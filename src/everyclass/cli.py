@@ -421,7 +421,17 @@ def run(
         bool, typer.Option("-m", help="SCRIPT is a module, as in python -m MODULE.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for findings.json, written as it comes.")
+        Path | None,
+        typer.Option("--out", help="Folder for findings.json and diagnosis.json."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            help="Seconds of trials when something is wrong; 0 = none.",
+            show_default="a quarter of the run, 20 to 300",
+            min=0.0,
+        ),
     ] = None,
     stop_on_collapse: Annotated[
         bool,
@@ -434,7 +444,7 @@ def run(
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Run a training script as Python would, and watch what it learns.
+    """Run a training script as Python would, watch what it learns, and prove what is wrong.
 
     Standard output, exit code and numbers stay the script's own; ours go to standard error.
     """
@@ -447,15 +457,22 @@ def run(
             out=out,
             stop_on_collapse=stop_on_collapse,
             check_only=check_only,
+            budget_seconds=budget,
             on_alarm=None if quiet else _tell_alarm,
+            on_trial=None if quiet else _tell_trials,
         ),
     )
-    _write_json(json_file, outcome.report.to_dict())
+    diagnosis = outcome.diagnosis
+    value = outcome.report.to_dict()
+    _write_json(json_file, value if diagnosis is None else {**value, **diagnosis.to_dict()})
     if not quiet:
+        from everyclass.terminal.diagnosis import diagnosis_view
         from everyclass.terminal.watch import watch_view
 
         sys.stdout.flush()
         _progress_console().print(watch_view(outcome.report))
+        if diagnosis is not None:
+            _progress_console().print(diagnosis_view(diagnosis))
     problem = strict and outcome.report.problem_found
     raise typer.Exit(outcome.code or int(problem))
 
@@ -464,6 +481,13 @@ def _tell_alarm(finding: Finding) -> None:
     from everyclass.terminal.watch import notice_line
 
     _progress_console().print(notice_line(finding), soft_wrap=True)
+
+
+def _tell_trials(seconds: float, name: str) -> None:
+    if not name:
+        _progress_console().print(
+            f"everyclass: looking for the cause by trials on copies, up to {seconds:.0f} s ..."
+        )
 
 
 @app.command()

@@ -44,6 +44,7 @@ CauseId = Literal[
     "weights-not-loaded",
     "precision-loss",
     "augmentation-too-strong",
+    "dropout-too-strong",
     "model-too-small",
     "undertrained",
 ]

@@ -15,6 +15,7 @@ BANDS = {
     "errors": 0,
     "contracts": 0,
     "findings": 0,
+    "diagnoses": 0,
     "seeding": 0,
     "stats": 1,
     "images": 2,

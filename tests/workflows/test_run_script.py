@@ -212,6 +212,53 @@ def test_strict_fails_where_a_problem_was_found(tmp_path: Path) -> None:
     assert "collapsed" not in done.stderr
 
 
+TOO_SLOW = """
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+patterns = torch.randn(4, 1, 8, 8)
+labels = torch.arange(1600) % 4
+labels = labels[torch.randperm(1600)]
+pixels = patterns[labels] + 0.5 * torch.randn(1600, 1, 8, 8)
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 4))
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-7)
+data = torch.utils.data.TensorDataset(pixels, labels)
+for epoch in range(12):
+    for x, y in torch.utils.data.DataLoader(data, batch_size=32, shuffle=True):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+"""
+
+
+def test_a_cause_is_proved_and_written_down(tmp_path: Path) -> None:
+    write(tmp_path, TOO_SLOW)
+    done = everyclass(["--out", "seen", "script.py"], tmp_path)
+    assert done.returncode == 0
+    told = json.loads((tmp_path / "seen" / "diagnosis.json").read_text())
+    assert told["verdict"] in ("not-learning", "collapsed")
+    answer = told["causes"][0]
+    assert (answer["id"], answer["rank"], answer["proved"]) == ("learning-rate-too-low", 1, True)
+    trial = answer["trial"]
+    assert trial["control"] < 0.5 < trial["changed"]
+    assert trial["ci95"][0] > 0
+    assert set(told["overhead"]) == {"seconds", "fraction"}
+    assert "1. learning-rate-too-low proved" in done.stderr
+    # No multiple of that rate suffices; what does is named with the line that it belongs to.
+    assert told["remedies"][0]["code"] == (
+        "script.py:11: torch.optim.Adam(model.parameters(), lr=1e-3)"
+    )
+
+
+def test_no_trial_is_made_without_a_budget(tmp_path: Path) -> None:
+    write(tmp_path, STUCK)
+    done = everyclass(["--budget", "0", "--out", "seen", "script.py", "400"], tmp_path)
+    assert "collapsed" in done.stderr
+    assert "trials" not in done.stderr
+    assert not (tmp_path / "seen" / "diagnosis.json").exists()
+
+
 SPAWNING = """
 import multiprocessing
 import torch

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from everyclass.capture.loaders import class_counts, describe_loader
+from everyclass.capture.loaders import class_counts, describe_loader, passes_an_epoch
 from everyclass.capture.losses import find_transform, loss_function, read_loss
 from everyclass.capture.models import tensors_in
 from everyclass.capture.report import Watched, other_frameworks
@@ -56,6 +56,7 @@ def case_of(session: Session, originals: Mapping[LossName, Function]) -> Case | 
         gradient_norms=session.gradients.norms(),
         rates=tuple(session.rates),
         initial_state=session.roots.initial_state,
+        epoch_batches=passes_an_epoch(session.loader),
         call_sites=call_sites(session),
     )
 

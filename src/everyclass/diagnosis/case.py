@@ -98,6 +98,7 @@ class Case:
         gradient_norms: (step, norm of all gradients as the optimizer got them), of the first steps.
         rates: (step, learning rate of the first group), where it changed.
         initial_state: the model's state dict before the first step, on the CPU.
+        epoch_batches: training batches an epoch, None when not known.
         call_sites: what was built where: name ("model", "loss", "optimizer", ...) -> "file:line".
     """
 
@@ -116,4 +117,5 @@ class Case:
     gradient_norms: tuple[tuple[int, float], ...] = ()
     rates: tuple[tuple[int, float], ...] = ()
     initial_state: Mapping[str, Tensor] | None = None
+    epoch_batches: int | None = None
     call_sites: Mapping[str, str] = field(default_factory=dict)

@@ -190,7 +190,7 @@ class FunctionWatch(TorchFunctionMode):
         args: tuple[Any, ...],
         keywords: Mapping[str, Any],
     ) -> None:
-        given = _arguments(func, args, keywords)
+        given = bound_arguments(func, args, keywords)
         scores, targets = given.get("input"), given.get("target")
         if not isinstance(scores, Tensor) or not isinstance(targets, Tensor):
             return
@@ -218,9 +218,10 @@ class FunctionWatch(TorchFunctionMode):
         )
 
 
-def _arguments(
+def bound_arguments(
     func: Callable[..., Any], args: tuple[Any, ...], keywords: Mapping[str, Any]
 ) -> Mapping[str, Any]:
+    """What a call gives, by the function's own names; empty for a function without a signature."""
     try:
         bound = inspect.signature(func).bind_partial(*args, **keywords)
     except (TypeError, ValueError):

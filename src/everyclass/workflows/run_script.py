@@ -1,6 +1,7 @@
 """Runs somebody's script with the watch on: `everyclass run`.
 
-Comes in: a script and its arguments. Goes out: a `WatchReport`, and `findings.json` while it runs.
+Comes in: a script and its arguments. Goes out: a `WatchReport`, a `Diagnosis` where something is
+wrong, `findings.json` while it runs and `diagnosis.json` after it.
 The script is executed as Python would; torch is loaded when the script loads it, not before.
 """
 
@@ -26,11 +27,16 @@ from everyclass.run_folder import write_atomically
 if TYPE_CHECKING:
     from everyclass.capture.patches import Patches
     from everyclass.capture.session import Session
+    from everyclass.diagnoses import Diagnosis
     from everyclass.diagnosis.case import Case
+    from everyclass.monitoring.summary import Summary
 
 FINDINGS_FILE = "findings.json"
 WRITE_EVERY_SECONDS = 15.0
+DIAGNOSIS_FILE = "diagnosis.json"
 CHECK_ONLY_STEPS = 2
+BUDGET_SHARE, LEAST_BUDGET, MOST_BUDGET = 0.25, 20.0, 300.0
+"""Of the run's own seconds, for trials; and its limits in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +47,18 @@ class RunOptions:
         out: folder of `findings.json`, None for none.
         stop_on_collapse: end the script at the first alarm.
         check_only: end it after two steps and check.
+        budget_seconds: for trials when something is wrong; 0 for none, None for a quarter of the
+            run's own time within 20 s and 5 min.
         on_alarm: called with each alarm, at once.
+        on_trial: called before the trials with their seconds and "", then with the name of each.
     """
 
     out: Path | None = None
     stop_on_collapse: bool = False
     check_only: bool = False
+    budget_seconds: float | None = None
     on_alarm: Callable[[Finding], None] | None = None
+    on_trial: Callable[[float, str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +69,13 @@ class RunOutcome:
         report: what was seen.
         code: the script's exit code; 1 when it was stopped at an alarm.
         case: what checks and trials start from, None when nothing was recognised.
+        diagnosis: None when nothing was wrong, or no trial was asked for.
     """
 
     report: WatchReport
     code: int
     case: Case | None
+    diagnosis: Diagnosis | None = None
 
 
 def run_script(target: Target, options: RunOptions) -> RunOutcome:
@@ -79,18 +92,61 @@ def run_script(target: Target, options: RunOptions) -> RunOutcome:
     if _rank() != "0":
         ending = execute(target)
         return RunOutcome(report=watch.report(str(ending)), code=ending.code, case=None)
+    begin = time.monotonic()
     try:
         with when_loaded("torch", watch.begin), before_hard_exit(watch.write_at_hard_exit):
             ending = execute(target)
     finally:
         watch.end()
+    seconds = time.monotonic() - begin
     words = _ended(ending)
     case = watch.case()
     watch.write(words)  # before the checks, which run the script's own code once more
-    if not isinstance(ending.error, KeyboardInterrupt):
-        watch.check(case)
-        watch.write(words)
-    return RunOutcome(report=watch.report(words), code=ending.code, case=case)
+    if isinstance(ending.error, KeyboardInterrupt):
+        return RunOutcome(report=watch.report(words), code=ending.code, case=case)
+    watch.check(case)
+    watch.write(words)
+    report = watch.report(words)
+    diagnosis = _diagnose(case, report, seconds, options)
+    return RunOutcome(report=report, code=ending.code, case=case, diagnosis=diagnosis)
+
+
+def _diagnose(
+    case: Case | None, report: WatchReport, seconds: float, options: RunOptions
+) -> Diagnosis | None:
+    """Why, where the watch says that something is wrong."""
+    budget = options.budget_seconds
+    if budget is None:
+        budget = min(max(BUDGET_SHARE * seconds, LEAST_BUDGET), MOST_BUDGET)
+    if case is None or report.verdict in (None, "healthy") or options.check_only or budget <= 0:
+        return None
+    from everyclass.diagnosis.diagnose import diagnose_case
+
+    tell = options.on_trial
+    if tell is not None:
+        tell(budget, "")
+    try:
+        diagnosis = diagnose_case(
+            case,
+            verdict=report.verdict,
+            findings=report.findings,
+            checks=report.checks,
+            classes=() if report.summary is None else _class_names(report.summary),
+            budget_seconds=budget,
+            on_trial=None if tell is None else lambda name: tell(budget, name),
+        )
+    except RuntimeError:
+        # After an assertion on the device every call fails; the report says so already.
+        return None
+    if options.out is not None:
+        value = {**diagnosis.to_dict(), "overhead": report.overhead.to_dict()}
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomically(options.out / DIAGNOSIS_FILE, text.encode())
+    return diagnosis
+
+
+def _class_names(summary: Summary) -> tuple[str, ...]:
+    return () if summary.figures is None else tuple(summary.figures.classes)
 
 
 def _rank() -> str:

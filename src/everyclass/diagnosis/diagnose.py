@@ -1,0 +1,244 @@
+"""Why a training fails: findings, checks and trials in one answer.
+
+Comes in: a `Case`, what the watch found, a budget. Goes out: a `Diagnosis`. The only reader of both
+checks and trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from everyclass.contracts import Verdict
+from everyclass.diagnoses import Cause, Diagnosis, Remedy, Trial
+from everyclass.diagnosis.case import Case
+from everyclass.diagnosis.changes import changes
+from everyclass.diagnosis.check import check_case
+from everyclass.diagnosis.material import rates_of
+from everyclass.diagnosis.scores import RECOVERED_ADVANTAGE
+from everyclass.diagnosis.trials import TrialReport, run_trials
+from everyclass.findings import CauseId, CheckResult, Finding
+
+LEAST_GAIN = 0.02
+"""Gain of a change that cures nothing, from which it is told as a suspicion."""
+
+
+def diagnose_case(
+    case: Case,
+    *,
+    verdict: Verdict | None = None,
+    findings: Sequence[Finding] = (),
+    checks: Sequence[CheckResult] | None = None,
+    classes: Sequence[str] = (),
+    budget_seconds: float = 20.0,
+    seed: int = 0,
+    on_trial: Callable[[str], None] | None = None,
+) -> Diagnosis:
+    """Find out by experiment why a captured training fails.
+
+    Args:
+        case: see `Case`; left as it was.
+        verdict, findings: of the watch.
+        checks: of `check_case`; made here when left out.
+        classes: names in output order, for sentences.
+        budget_seconds: for the trials, about.
+        seed: of everything that trials draw.
+        on_trial: called with the name of each side of a trial as its training begins.
+    """
+    found = tuple(check_case(case)) if checks is None else tuple(checks)
+    issues = [one for one in found if one.outcome == "issue" and one.cause is not None]
+    accused = tuple(dict.fromkeys(one.cause for one in issues if one.cause is not None))
+    report = run_trials(
+        case,
+        accused=accused,
+        starved=verdict == "starved",
+        budget_seconds=budget_seconds,
+        seed=seed,
+        on_trial=on_trial,
+    )
+    causes = _causes(issues, report, classes)
+    return Diagnosis(
+        verdict=verdict,
+        step=case.steps or 0,
+        sentence=_sentence(verdict, causes, report),
+        findings=tuple(findings),
+        causes=causes,
+        remedies=tuple(_remedies(causes, issues, case)),
+        trials=report.trials,
+        excluded=report.excluded,
+        notes=report.notes,
+        checks=found,
+        seconds=report.seconds,
+    )
+
+
+def _causes(
+    issues: Sequence[CheckResult], report: TrialReport, classes: Sequence[str]
+) -> tuple[Cause, ...]:
+    """Proved ones by their gain, accused ones first among them; then suspicions."""
+    by_cause = {one.cause: one for one in reversed(issues)}
+    proved = [one for one in report.trials if one.proved]
+    proved.sort(key=lambda one: (one.causes[0] not in by_cause, -one.gain))
+    found: list[Cause] = []
+    for trial in proved:
+        for cause in trial.causes:
+            found.append(_of_trial(cause, trial, by_cause.get(cause), classes))
+    trial_of = {cause: one for one in reversed(report.trials) for cause in one.causes}
+    unrelated = _unrelated(report) if not proved else None
+    found += [] if unrelated is None else [unrelated]
+    for issue in issues:
+        assert issue.cause is not None
+        found.append(
+            Cause(
+                id=issue.cause,
+                proved=False,
+                sentence=f"{issue.sentence} {_beside(trial_of.get(issue.cause))}".strip(),
+                trial=trial_of.get(issue.cause),
+                evidence=issue.evidence,
+            )
+        )
+    if not proved:
+        for trial in report.trials:
+            if trial.ci95[0] > 0 and trial.gain >= LEAST_GAIN:
+                found += [_of_trial(cause, trial, None, classes) for cause in trial.causes]
+    return tuple({one.id: one for one in reversed(found)}.values())[::-1]
+
+
+def _of_trial(
+    cause: CauseId, trial: Trial, issue: CheckResult | None, classes: Sequence[str]
+) -> Cause:
+    facts = (
+        f"With {trial.words} balanced accuracy on {trial.images:,} held-out images is "
+        f"{trial.changed:.2f} instead of {trial.control:.2f} (chance {trial.chance:.2f}; gain "
+        f"{trial.ci95[0]:+.2f} to {trial.ci95[1]:+.2f}, 95 %, {_sides(trial)})"
+    )
+    missed = ""
+    if trial.missed and not trial.proved:
+        names = [classes[k] if k < len(classes) else f"class {k}" for k in trial.missed[:4]]
+        missed = f"; still never recognised: {', '.join(names)}"
+    sentence = f"{facts}{missed}." if issue is None else f"{issue.sentence} {facts}{missed}."
+    return Cause(
+        id=cause,
+        proved=trial.proved,
+        sentence=sentence,
+        trial=trial,
+        evidence={} if issue is None else issue.evidence,
+    )
+
+
+def _sides(trial: Trial) -> str:
+    if trial.steps == 0:
+        return "the weights as they are"
+    seeds = "one order" if trial.seeds == 1 else f"{trial.seeds} orders"
+    return f"{trial.steps:,} batches from the same start, {seeds}"
+
+
+def _beside(trial: Trial | None) -> str:
+    """What a trial that proved nothing says beside an accusation."""
+    if trial is None:
+        return ""
+    return (
+        f"Tried: with {trial.words} balanced accuracy is {trial.changed:.2f} instead of "
+        f"{trial.control:.2f} after {trial.steps:,} batches, which proves nothing."
+    )
+
+
+def _unrelated(report: TrialReport) -> Cause | None:
+    """No side tells the classes apart, and the labels of other images do as well.
+
+    Proved only where images are seen to be learned by heart, and every change was tried: a network
+    that learns nothing at all says nothing about labels.
+    """
+    if report.control is None or report.permuted is None or report.best is None:
+        return None
+    name, best = report.best
+    low, high = best.interval
+    room = 1 - best.chance
+    nothing = low <= best.chance and (high - best.chance) / room < 2 * RECOVERED_ADVANTAGE
+    tried = [one for one in report.trials if one.steps]
+    by_heart = report.learned_by_heart or 0.0
+    if not nothing or len(tried) < 2 or by_heart < 2 * RECOVERED_ADVANTAGE:
+        return None
+    return Cause(
+        id="labels-unrelated",
+        proved=report.complete,
+        sentence=(
+            f"Nothing helps: of {len(tried)} changes at full length the best ({name}) reaches "
+            f"{best.balanced_accuracy:.2f} on {len(best.targets):,} held-out images (95 %: "
+            f"{low:.2f} to {high:.2f}; chance {best.chance:.2f}), the labels of other images "
+            f"{report.permuted.balanced_accuracy:.2f}. The images it is trained on are learned by "
+            f"heart ({100 * by_heart:.0f} % of the way from chance to all), others are not: the "
+            "labels tell nothing about the images."
+        ),
+    )
+
+
+def _sentence(verdict: Verdict | None, causes: Sequence[Cause], report: TrialReport) -> str:
+    state = f"The training is {verdict}" if verdict else "The training was not watched"
+    if not causes:
+        if report.control is None:
+            return f"{state}; no experiment could be made."
+        return f"{state}; nothing that was tried helps."
+    first = causes[0]
+    how = "proved by experiment" if first.proved else "suspected, not proved"
+    return f"{state}; the cause is {first.id} ({how})."
+
+
+def _remedies(
+    causes: Iterable[Cause], issues: Sequence[CheckResult], case: Case
+) -> Iterable[Remedy]:
+    by_check = {one.cause: one.remedy for one in reversed(issues)}
+    by_name = {one.name: one.remedy for one in changes()}
+    for cause in causes:
+        of_trial = ""
+        if cause.proved and cause.trial is not None:
+            names = cause.trial.change.split(" + ")
+            of_trial = by_name[names[cause.trial.causes.index(cause.id)]]
+        sentence = by_check.get(cause.id) or of_trial
+        if cause.id == "labels-unrelated":
+            sentence = (
+                "Look at a few images with their labels as the loader gives them: file lists that "
+                "are sorted differently, or a wrong column, are the usual reasons."
+            )
+        if sentence:
+            yield Remedy(cause=cause.id, sentence=sentence, code=_code(cause, case))
+
+
+def _code(cause: Cause, case: Case) -> str:
+    """Place and line to change, where the captured call sites tell."""
+    sites = case.call_sites
+    if cause.trial is not None and cause.trial.change == "adam" and "optimizer" in sites:
+        return f"{sites['optimizer']}: torch.optim.Adam(model.parameters(), lr=1e-3)"
+    if cause.id in ("learning-rate-too-low", "learning-rate-too-high") and cause.trial is not None:
+        factor = _FACTORS.get(cause.trial.change)
+        rates = rates_of(case.optimizers)
+        if factor is not None and rates and "optimizer" in sites:
+            peak = max((rate for _, rate in case.rates), default=rates[0])
+            return f"{sites['optimizer']}: lr={peak:g} -> lr={peak * factor:g}"
+    place = sites.get(_PLACES.get(cause.id, ""))
+    return "" if place is None else f"{place}: {_CODE.get(cause.id, '')}".rstrip(": ")
+
+
+_FACTORS = {
+    "rate-tenth": 0.1,
+    "rate-hundredth": 0.01,
+    "rate-ten-times": 10.0,
+    "rate-hundred-times": 100.0,
+}
+_PLACES = {
+    "softmax-before-loss": "model",
+    "output-activation-wrong": "model",
+    "parameters-not-optimised": "optimizer",
+    "gradients-not-cleared": "optimizer",
+    "loss-weights-wrong": "loss",
+    "double-correction": "loss",
+    "weight-decay-too-strong": "optimizer",
+    "class-imbalance": "loss",
+}
+_CODE = {
+    "parameters-not-optimised": "optimizer over model.parameters()",
+    "gradients-not-cleared": "call optimizer.zero_grad() before each backward()",
+    "loss-weights-wrong": "loss without weight=",
+    "double-correction": "loss without weight= (the sampler balances already)",
+    "weight-decay-too-strong": "weight_decay=1e-4",
+    "class-imbalance": "loss(logits + log_prior, targets)",
+}

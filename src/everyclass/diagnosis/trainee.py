@@ -1,0 +1,305 @@
+"""A copy of somebody's training that can be changed and trained; nothing of it is shared.
+
+Comes in: a `Case`. Goes out: a `Trainee`: copies of model and optimizers, the captured batches in
+their order, the loss, and how a step is taken. What a trial changes is a field of it. Knows no
+cause and no score.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+
+from everyclass.diagnosis.answers import NotApplicable
+from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.material import fits, plain_names, unwrapped
+from everyclass.diagnosis.nested import map_tensors, scores_in
+from everyclass.diagnosis.sightings import LOSS_NAMES, bound_arguments
+from everyclass.diagnosis.snapshot import seeded
+from everyclass.diagnosis.trace import FOREIGN_ERRORS
+
+LossArguments = dict[str, Any]
+AlterLoss = Callable[[str, LossArguments], LossArguments]
+"""(name of torch's function, its arguments by name) -> the arguments to call it with."""
+
+AlterBatch = Callable[[CapturedBatch], CapturedBatch]
+
+
+class TrialError(Exception):
+    """The copy could not be made or trained; the message says why."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainee:
+    """A training that belongs to nobody else.
+
+    Args:
+        model, optimizers: copies, linked to each other as the originals are.
+        loss: (what the model returned, targets) -> scalar.
+        batches: trained on, again and again in this order, on the model's device.
+        n_classes: C.
+        rate: optimizer step -> factor on the rates in `peak_rates`.
+        peak_rates: of each group of each optimizer.
+        clears: gradients start afresh at each step.
+        forwards_a_step: forward passes between two steps of the optimizer.
+        clip_norm: largest norm of all gradients; None without clipping.
+        alter_batch: applied to each batch, in training and in scoring.
+        alter_targets: applied to each batch in training alone.
+        alter_loss: applied to the arguments of torch's losses in training.
+        rows_alone: each image goes through the model by itself.
+        read_from: submodule whose output is taken as the scores; None for what the model returns.
+        step: forward passes so far.
+        losses: of them, as they came.
+    """
+
+    model: nn.Module
+    optimizers: tuple[Optimizer, ...]
+    loss: Callable[[Any, Tensor], Tensor]
+    batches: Sequence[CapturedBatch]
+    n_classes: int
+    rate: Callable[[int], float]
+    peak_rates: list[list[float]]
+    clears: bool = True
+    forwards_a_step: int = 1
+    clip_norm: float | None = None
+    alter_batch: list[AlterBatch] = field(default_factory=list)
+    alter_targets: list[AlterBatch] = field(default_factory=list)
+    alter_loss: list[AlterLoss] = field(default_factory=list)
+    rows_alone: bool = False
+    read_from: str | None = None
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    def train(self, steps: int, *, seed: int, until: float = math.inf) -> None:
+        """So many forward passes more.
+
+        Args:
+            seed: of dropout and the like; the same number gives the same draws at the same step.
+            until: on the monotonic clock; no pass begins after it.
+        Raises:
+            TrialError: the model, the loss or the optimizer raised.
+        """
+        self.model.train()
+        try:
+            for _ in range(steps):
+                if time.monotonic() > until:
+                    break
+                with seeded(seed + self.step), torch.enable_grad():
+                    self._one_pass()
+                self.step += 1
+        except FOREIGN_ERRORS as error:
+            raise TrialError(f"{type(error).__name__}: {error}") from error
+
+    def _one_pass(self) -> None:
+        batch = self.batches[self.step % len(self.batches)]
+        for alter in (*self.alter_batch, *self.alter_targets):
+            batch = alter(batch)
+        assert batch.targets is not None
+        begins, ends = (
+            self.step % self.forwards_a_step == 0,
+            (self.step + 1) % self.forwards_a_step == 0,
+        )
+        if self.clears and begins:
+            for parameter in self.model.parameters():
+                parameter.grad = None
+        with _AlteredLoss(self.alter_loss):
+            loss = self.loss(self.outputs(batch), batch.targets)
+        loss = loss if loss.ndim == 0 else loss.float().mean()
+        if loss.requires_grad:
+            (loss / self.forwards_a_step).backward()  # type: ignore[no-untyped-call]
+        self.losses.append(float(loss.detach()))
+        if ends:
+            self._take_step()
+
+    def _take_step(self) -> None:
+        factor = self.rate(self.step // self.forwards_a_step)
+        for optimizer, rates in zip(self.optimizers, self.peak_rates):
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["lr"] = rate * factor
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def outputs(self, batch: CapturedBatch) -> Any:
+        """What the loss is given for an (altered) batch."""
+        if self.read_from is not None:
+            return self._from_within(self.read_from, batch)
+        if not self.rows_alone or batch.targets is None:
+            return self.model(*_own(batch.args), **_own(dict(batch.keywords)))
+        size = batch.targets.shape[0]
+
+        def row(i: int) -> Tensor:
+            def pick(one: Tensor) -> Tensor:
+                return one[i : i + 1] if one.ndim and one.shape[0] == size else one
+
+            found = scores_in(
+                self.model(
+                    *map_tensors(batch.args, pick), **map_tensors(dict(batch.keywords), pick)
+                ),
+                n_rows=1,
+            )
+            if found is None:
+                raise TypeError("the model returned no scores")
+            return found
+
+        return torch.cat([row(i) for i in range(size)])
+
+    def _from_within(self, name: str, batch: CapturedBatch) -> Any:
+        seen: list[Any] = []
+        module = self.model.get_submodule(name)
+        handle = module.register_forward_hook(lambda _, __, output: seen.append(output))
+        try:
+            self.model(*_own(batch.args), **_own(dict(batch.keywords)))
+        finally:
+            handle.remove()
+        return seen[-1]
+
+
+def _own(value: Any) -> Any:
+    """A copy: a model may write to its inputs, and batches come again."""
+    return map_tensors(value, Tensor.clone)
+
+
+class _AlteredLoss(TorchFunctionMode):
+    """Changes the arguments of torch's losses while it is open."""
+
+    def __init__(self, alter: Sequence[AlterLoss]) -> None:
+        super().__init__()
+        self._alter = alter
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        keywords = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if self._alter and name in LOSS_NAMES:
+            given = dict(bound_arguments(func, args, keywords))
+            if isinstance(given.get("input"), Tensor):
+                for alter in self._alter:
+                    given = alter(name, given)
+                return func(**given)
+        return func(*args, **keywords)
+
+
+def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool) -> Trainee:
+    """Copy the case's training.
+
+    Args:
+        batches: to train on, on the model's device.
+        from_start: with the initial weights and a fresh optimizer; else as it stands now.
+    Raises:
+        TrialError: the model cannot be copied, or lacks what a trial needs.
+    """
+    if case.loss_function is None:
+        raise TrialError("The loss is not known as a function of outputs and targets.")
+    if case.n_classes is None:
+        raise TrialError("The number of classes is not known.")
+    original = unwrapped(case.model)
+    try:
+        model, optimizers = copy.deepcopy((original, tuple(case.optimizers)))
+    except FOREIGN_ERRORS as error:
+        raise TrialError(
+            f"The model cannot be copied ({type(error).__name__}: {error})."
+        ) from error
+    if from_start:
+        if case.initial_state is None:
+            raise TrialError("The initial weights are not known.")
+        _load(model, case.initial_state)
+        for optimizer in optimizers:
+            optimizer.state.clear()
+    return Trainee(
+        model=model,
+        optimizers=optimizers,
+        loss=case.loss_function,
+        batches=batches,
+        n_classes=max(2, case.n_classes),
+        rate=_replayed(case.rates),
+        peak_rates=_peak_rates(optimizers, case.rates),
+        clears=case.gradients_cleared is not False,
+        forwards_a_step=_forwards_a_step(case),
+    )
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    if not fits(model, state):
+        raise TrialError("The initial weights do not fit the model: it was changed since.")
+    values = plain_names(state)
+    with torch.no_grad():
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            known = values.get(name)
+            if known is not None and known.shape == tensor.shape:
+                tensor.copy_(known)
+            if isinstance(tensor, nn.Parameter):
+                tensor.grad = None
+
+
+def _replayed(rates: Sequence[tuple[int, float]]) -> Callable[[int], float]:
+    """The captured course of the rate as a share of its peak; 1 where nothing is known."""
+    peak = max((rate for _, rate in rates), default=0.0)
+    if peak <= 0:
+        return lambda _: 1.0
+    known = sorted(rates)
+
+    def factor(step: int) -> float:
+        now = known[0][1]
+        for at, rate in known:
+            if at > step:
+                break
+            now = rate
+        return now / peak
+
+    return factor
+
+
+def _peak_rates(
+    optimizers: Sequence[Optimizer], rates: Sequence[tuple[int, float]]
+) -> list[list[float]]:
+    """Of each group: the captured peak, in the proportions of the groups among each other."""
+    peak = max((rate for _, rate in rates), default=0.0)
+    found = []
+    for optimizer in optimizers:
+        initial = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+        first = initial[0] if initial else 0.0
+        scale = peak / first if peak > 0 and first > 0 else 1.0
+        found.append([rate * scale if math.isfinite(scale) else rate for rate in initial])
+    return found
+
+
+def _forwards_a_step(case: Case) -> int:
+    if not case.forwards or not case.steps:
+        return 1
+    return max(1, round(case.forwards / case.steps))
+
+
+def on_device(batch: CapturedBatch, device: torch.device | None) -> CapturedBatch:
+    """The batch with its tensors copied to a device."""
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(device) if device is not None else tensor
+
+    return replace(
+        batch,
+        args=map_tensors(batch.args, moved),
+        keywords=map_tensors(dict(batch.keywords), moved),
+        targets=None if batch.targets is None else moved(batch.targets),
+        outputs=None,
+    )
+
+
+def lacking(error: NotApplicable | TrialError) -> str:
+    """Why, as a sentence."""
+    return error.reason if isinstance(error, NotApplicable) else str(error)

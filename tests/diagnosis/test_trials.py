@@ -1,0 +1,191 @@
+"""Trials on small trainings whose fault is known: what is proved, and that nothing is touched."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from checks_zoo import batch, bn_cnn, cnn, sgd
+from torch import Tensor, nn
+from torch.nn import functional
+
+from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.diagnose import diagnose_case
+from everyclass.diagnosis.heldout import divide
+from everyclass.diagnosis.trials import TrialReport, run_trials
+
+N_BATCHES = 24
+
+
+def captured(
+    change: Callable[[Tensor], Tensor] = lambda x: x, *, n: int = N_BATCHES
+) -> tuple[CapturedBatch, ...]:
+    made = (batch(16, seed=seed) for seed in range(n))
+    return tuple(CapturedBatch(args=(change(x),), targets=y) for x, y in made)
+
+
+def case(
+    model: nn.Module,
+    *,
+    lr: float = 0.05,
+    batches: tuple[CapturedBatch, ...] | None = None,
+    loss: Callable[[Any, Tensor], Tensor] = functional.cross_entropy,
+    **options: Any,
+) -> Case:
+    known: dict[str, Any] = {
+        "model": model,
+        "optimizers": (sgd(model, lr),),
+        "loss_function": loss,
+        "n_classes": 4,
+        "batches": captured() if batches is None else batches,
+        "forwards": 120,
+        "steps": 120,
+        "rates": ((0, lr),),
+        "initial_state": copy.deepcopy(model.state_dict()),
+        "gradients_cleared": True,
+    }
+    return Case(**(known | options))
+
+
+def proved(report: TrialReport) -> set[str]:
+    return {one.change for one in report.trials if one.proved}
+
+
+def test_a_rate_too_low_is_proved_and_nothing_is_touched() -> None:
+    given = case(bn_cnn(), lr=1e-6)
+    model = given.model
+    before = copy.deepcopy((model.state_dict(), given.optimizers[0].state_dict()))
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    report = run_trials(given, budget_seconds=12)
+    assert torch.equal(torch.rand(2), expected)
+    after = (model.state_dict(), given.optimizers[0].state_dict())
+    assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])
+    assert before[1] == after[1]
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert report.reproduced
+    assert proved(report)
+    assert {cause for one in report.trials if one.proved for cause in one.causes} <= {
+        "learning-rate-too-low"
+    }
+    best = next(one for one in report.trials if one.proved)
+    assert best.ci95[0] > 0
+    assert best.control < 0.5 < best.changed
+    assert best.seeds == 2
+
+
+def test_an_accused_cause_is_tried_first_and_ends_the_search() -> None:
+    tried: list[str] = []
+    given = case(cnn(), batches=captured(lambda x: x * 200 + 300), lr=0.01)
+    report = run_trials(
+        given, accused=["inputs-not-scaled"], budget_seconds=60, on_trial=tried.append
+    )
+    assert proved(report) == {"inputs-standardised"}
+    assert set(tried) == {"control", "inputs-standardised"}
+
+
+def test_probabilities_before_the_loss() -> None:
+    class Probabilities(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = cnn()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return (0.1 * self.network(images)).softmax(dim=1)
+
+    given = case(Probabilities(), lr=0.006, steps=None, forwards=None)
+    diagnosis = diagnose_case(given, verdict="not-learning")
+    answer = diagnosis.answer
+    assert answer is not None
+    assert (answer.id, answer.proved) == ("softmax-before-loss", True)
+    assert "held-out images" in answer.sentence
+    assert diagnosis.remedies[0].cause == "softmax-before-loss"
+    value = diagnosis.to_dict()
+    assert value["causes"][0]["trial"]["changed"] > value["causes"][0]["trial"]["control"]
+    assert str(diagnosis).splitlines()[1].startswith("1. softmax-before-loss (proved)")
+
+
+def test_labels_of_other_images_are_called_unrelated() -> None:
+    batches = captured()
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.cat([one.targets for one in batches if one.targets is not None])
+    mixed = mixed[torch.randperm(len(mixed), generator=generator)]
+    wrong = tuple(
+        replace(one, targets=mixed[16 * i : 16 * i + 16]) for i, one in enumerate(batches)
+    )
+    given = case(cnn(), batches=wrong, steps=400, forwards=400)
+    diagnosis = diagnose_case(given, verdict="not-learning", checks=(), budget_seconds=20)
+    assert not any(one.proved for one in diagnosis.trials)
+    assert diagnosis.answer is not None
+    assert diagnosis.answer.id == "labels-unrelated"
+    assert "learned by heart" in diagnosis.answer.sentence
+
+
+def test_a_training_that_is_well_proves_nothing() -> None:
+    report = run_trials(case(bn_cnn()), budget_seconds=10)
+    assert not report.reproduced
+    assert proved(report) == set()
+    assert any("leaves the collapse" in note for note in report.notes)
+
+
+def test_what_cannot_be_copied_or_lacks_something_is_said() -> None:
+    class Stubborn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = cnn()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.network(images)  # type: ignore[no-any-return]
+
+        def __deepcopy__(self, memo: object) -> Stubborn:
+            raise RuntimeError("not this one")
+
+    report = run_trials(case(Stubborn()))
+    assert report.trials == ()
+    assert "cannot be copied (RuntimeError: not this one)" in report.notes[0]
+    few = run_trials(case(cnn(), batches=captured(n=2)))
+    assert "2 batches were captured" in few.notes[0]
+    by_hand = run_trials(case(cnn(), loss_function=None))
+    assert "The loss is not known" in by_hand.notes[0]
+
+
+def test_held_out_images_are_never_trained_on() -> None:
+    parts = divide(captured())
+    assert len(parts.held_out) == N_BATCHES // 4
+    assert len(parts.training) == N_BATCHES - N_BATCHES // 4
+    # The same images again and again in other batches: then images are held out, not batches.
+    images, labels = batch(256)
+    again = tuple(
+        CapturedBatch(args=(images[rows],), targets=labels[rows])
+        for seed in range(20)
+        for rows in [torch.randperm(256, generator=torch.Generator().manual_seed(seed))[:64]]
+    )
+    parts = divide(again)
+    trained = {row.numpy().tobytes() for one in parts.training for row in one.args[0]}
+    held = [row.numpy().tobytes() for one in parts.held_out for row in one.args[0]]
+    assert not trained & set(held)
+    assert len(held) == len(set(held))
+
+
+def test_only_the_first_epoch_is_used_where_its_length_is_known() -> None:
+    parts = divide(captured(), epoch=8)
+    assert len(parts.training) + len(parts.held_out) == 8
+
+
+@pytest.mark.parametrize(
+    ("cause", "options"),
+    [
+        ("gradients-not-cleared", {"gradients_cleared": False}),
+        ("step-not-taken", {"steps": 1}),
+    ],
+)
+def test_the_control_has_the_fault_of_the_loop(cause: str, options: dict[str, Any]) -> None:
+    given = case(cnn(), lr=0.05, **options)
+    report = run_trials(given, accused=[cause], budget_seconds=60)  # type: ignore[list-item]
+    assert report.reproduced
+    assert {one.causes for one in report.trials if one.proved} == {(cause,)}
