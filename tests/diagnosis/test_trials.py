@@ -17,6 +17,7 @@ from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.diagnose import diagnose_case
 from everyclass.diagnosis.heldout import divide
 from everyclass.diagnosis.trials import TrialReport, run_trials
+from everyclass.findings import CheckResult
 
 N_BATCHES = 24
 
@@ -189,3 +190,22 @@ def test_the_control_has_the_fault_of_the_loop(cause: str, options: dict[str, An
     report = run_trials(given, accused=[cause], budget_seconds=60)  # type: ignore[list-item]
     assert report.reproduced
     assert {one.causes for one in report.trials if one.proved} == {(cause,)}
+
+
+def test_a_proved_cause_that_a_check_accuses_goes_before_a_larger_gain() -> None:
+    given = case(cnn(), batches=captured(lambda x: x * 200 + 300), lr=0.01)
+    accused = CheckResult(
+        name="input-scale",
+        outcome="issue",
+        cause="inputs-not-scaled",
+        evidence={"rms": 360.0},
+        sentence="Inputs have mean 300.",
+        remedy="Scale them.",
+    )
+    diagnosis = diagnose_case(given, verdict="collapsed", checks=[accused], budget_seconds=30)
+    assert [one.id for one in diagnosis.causes] == ["inputs-not-scaled"]
+    answer = diagnosis.causes[0]
+    assert answer.proved
+    assert answer.evidence == {"rms": 360.0}
+    assert answer.sentence.startswith("Inputs have mean 300. With inputs standardised")
+    assert diagnosis.remedies[0].sentence == "Scale them."

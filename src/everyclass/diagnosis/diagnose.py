@@ -100,7 +100,10 @@ def _causes(
         for trial in report.trials:
             if trial.ci95[0] > 0 and trial.gain >= LEAST_GAIN:
                 found += [_of_trial(cause, trial, None, classes) for cause in trial.causes]
-    return tuple({one.id: one for one in reversed(found)}.values())[::-1]
+    first: dict[CauseId, Cause] = {}
+    for told in found:
+        first.setdefault(told.id, told)
+    return tuple(first.values())
 
 
 def _of_trial(
