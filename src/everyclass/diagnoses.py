@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from everyclass.contracts import Verdict
 from everyclass.findings import CauseId, CheckResult, Evidence, Finding
@@ -27,7 +27,9 @@ class Trial:
         ci95: its 95 % interval, paired over the held-out images.
         chance: balanced accuracy of a constant answer.
         seeds: orders of the batches (and draws of dropout) that both sides were trained with.
-        images: held out.
+        images: judged by.
+        judged_on: held-out images; or those that both sides were trained on, where no side
+            tells held-out ones apart: then the change frees the network to learn by heart, no more.
         missed: classes that the changed side never recognises, of those with enough images.
         recovered: the changed side left the collapse: it tells the classes apart and misses none.
         proved: the interval lies above zero, the changed side recovered and the control did not, in
@@ -48,6 +50,7 @@ class Trial:
     missed: tuple[int, ...]
     recovered: bool
     proved: bool
+    judged_on: Literal["held-out", "trained"] = "held-out"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
@@ -66,6 +69,7 @@ class Trial:
             "missed": list(self.missed),
             "recovered": self.recovered,
             "proved": self.proved,
+            "judged_on": self.judged_on,
         }
 
 

@@ -20,6 +20,14 @@ from everyclass.diagnosis.trials import TrialReport, run_trials
 from everyclass.findings import CheckResult
 
 N_BATCHES = 24
+NOT_SCALED = CheckResult(
+    name="input-scale",
+    outcome="issue",
+    cause="inputs-not-scaled",
+    evidence={"rms": 360.0},
+    sentence="Inputs have mean 300.",
+    remedy="Scale them.",
+)
 
 
 def captured(
@@ -111,20 +119,33 @@ def test_probabilities_before_the_loss() -> None:
     assert str(diagnosis).splitlines()[1].startswith("1. softmax-before-loss (proved)")
 
 
-def test_labels_of_other_images_are_called_unrelated() -> None:
-    batches = captured()
+def mislabelled(batches: tuple[CapturedBatch, ...]) -> tuple[CapturedBatch, ...]:
     generator = torch.Generator().manual_seed(0)
-    mixed = torch.cat([one.targets for one in batches if one.targets is not None])
-    mixed = mixed[torch.randperm(len(mixed), generator=generator)]
-    wrong = tuple(
-        replace(one, targets=mixed[16 * i : 16 * i + 16]) for i, one in enumerate(batches)
-    )
-    given = case(cnn(), batches=wrong, steps=400, forwards=400)
+    labels = torch.cat([one.targets for one in batches if one.targets is not None])
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    parts = labels.split(16)
+    return tuple(replace(one, targets=part) for one, part in zip(batches, parts))
+
+
+def test_labels_of_other_images_are_called_unrelated() -> None:
+    given = case(cnn(), batches=mislabelled(captured()), steps=400, forwards=400)
     diagnosis = diagnose_case(given, verdict="not-learning", checks=(), budget_seconds=20)
     assert not any(one.proved for one in diagnosis.trials)
     assert diagnosis.answer is not None
     assert diagnosis.answer.id == "labels-unrelated"
     assert "learned by heart" in diagnosis.answer.sentence
+
+
+def test_a_fault_of_form_is_proved_even_where_labels_tell_nothing() -> None:
+    raw = mislabelled(captured(lambda x: x * 200 + 300))
+    given = case(cnn(), batches=raw, lr=0.05, steps=400, forwards=400)
+    diagnosis = diagnose_case(given, verdict="collapsed", checks=[NOT_SCALED], budget_seconds=20)
+    assert [one.id for one in diagnosis.causes[:2]] == ["inputs-not-scaled", "labels-unrelated"]
+    first = diagnosis.causes[0]
+    assert first.proved
+    assert first.trial is not None
+    assert first.trial.judged_on == "trained"
+    assert "by heart: held-out ones show no difference" in first.sentence
 
 
 def test_a_training_that_is_well_proves_nothing() -> None:
@@ -194,15 +215,7 @@ def test_the_control_has_the_fault_of_the_loop(cause: str, options: dict[str, An
 
 def test_a_proved_cause_that_a_check_accuses_goes_before_a_larger_gain() -> None:
     given = case(cnn(), batches=captured(lambda x: x * 200 + 300), lr=0.01)
-    accused = CheckResult(
-        name="input-scale",
-        outcome="issue",
-        cause="inputs-not-scaled",
-        evidence={"rms": 360.0},
-        sentence="Inputs have mean 300.",
-        remedy="Scale them.",
-    )
-    diagnosis = diagnose_case(given, verdict="collapsed", checks=[accused], budget_seconds=30)
+    diagnosis = diagnose_case(given, verdict="collapsed", checks=[NOT_SCALED], budget_seconds=30)
     assert [one.id for one in diagnosis.causes] == ["inputs-not-scaled"]
     answer = diagnosis.causes[0]
     assert answer.proved

@@ -83,7 +83,8 @@ def _causes(
         for cause in trial.causes:
             found.append(_of_trial(cause, trial, by_cause.get(cause), classes))
     trial_of = {cause: one for one in reversed(report.trials) for cause in one.causes}
-    unrelated = _unrelated(report) if not proved else None
+    cured = any(one.judged_on == "held-out" for one in proved)
+    unrelated = None if cured else _unrelated(report)
     found += [] if unrelated is None else [unrelated]
     for issue in issues:
         assert issue.cause is not None
@@ -110,7 +111,7 @@ def _of_trial(
     cause: CauseId, trial: Trial, issue: CheckResult | None, classes: Sequence[str]
 ) -> Cause:
     facts = (
-        f"With {trial.words} balanced accuracy on {trial.images:,} held-out images is "
+        f"With {trial.words} balanced accuracy on {trial.images:,} {_images(trial)} is "
         f"{trial.changed:.2f} instead of {trial.control:.2f} (chance {trial.chance:.2f}; gain "
         f"{trial.ci95[0]:+.2f} to {trial.ci95[1]:+.2f}, 95 %, {_sides(trial)})"
     )
@@ -126,6 +127,12 @@ def _of_trial(
         trial=trial,
         evidence={} if issue is None else issue.evidence,
     )
+
+
+def _images(trial: Trial) -> str:
+    if trial.judged_on == "held-out":
+        return "held-out images"
+    return "of the images that it learns from (by heart: held-out ones show no difference)"
 
 
 def _sides(trial: Trial) -> str:
