@@ -222,3 +222,20 @@ def test_a_proved_cause_that_a_check_accuses_goes_before_a_larger_gain() -> None
     assert answer.evidence == {"rms": 360.0}
     assert answer.sentence.startswith("Inputs have mean 300. With inputs standardised")
     assert diagnosis.remedies[0].sentence == "Scale them."
+
+
+def test_copies_are_given_back_within_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("everyclass.diagnosis.trials.MOST_BYTES", 1)
+    alive: list[int] = []
+    from everyclass.diagnosis import trials
+
+    plain = trials._Trials._give_back
+
+    def counted(self: Any, newest: Any) -> None:
+        plain(self, newest)
+        alive.append(sum(one.trainee is not None for one in self._kept))
+
+    monkeypatch.setattr(trials._Trials, "_give_back", counted)
+    report = run_trials(case(bn_cnn(), lr=1e-6), budget_seconds=12)
+    assert proved(report)
+    assert max(alive) <= 4  # two controls, the newest side and the one before

@@ -49,6 +49,9 @@ RUNGS = 4
 KEPT_SHARE, LEAST_KEPT = 3, 3
 """After it a third goes on, and three at least."""
 
+MOST_BYTES = 2 * 2**30
+"""Of all copies that are kept at a time: weights, gradients, and two moments for each."""
+
 MOST_CONFIRMED = 3
 MOST_BY_HEART = 16
 """Batches that are asked for what was learned by heart."""
@@ -62,12 +65,14 @@ class Arm:
 
     Args:
         changes: made to it; none for the control.
-        trainee: the copy.
+        trainee: the copy; None once its memory was given back.
+        passes: that it made.
         scores: (steps, score) so far.
     """
 
     changes: tuple[Change, ...]
-    trainee: Trainee
+    trainee: Trainee | None
+    passes: int = 0
     scores: dict[int, Score] = field(default_factory=dict)
 
     @property
@@ -186,6 +191,7 @@ class _Trials:
         self._notes: list[str] = []
         self._controls: dict[int, Arm] = {}
         self._cut_short = False
+        self._kept: list[Arm] = []
         self._full = LEAST_STEPS
         self._a_pass = 1.0
 
@@ -252,6 +258,10 @@ class _Trials:
         """To so many passes in all, and score it."""
         if until in arm.scores:
             return
+        if arm.trainee is None:  # its memory was given back: once more from the start
+            arm.trainee = self._arm(arm.changes, seed=seed).trainee
+            arm.passes = 0
+        assert arm.trainee is not None
         if self._on_trial is not None:
             self._on_trial(arm.name)
         passes = until - arm.trainee.step
@@ -259,7 +269,19 @@ class _Trials:
         # A change may make passes dear (each image by itself): then it makes fewer of them.
         allowed = begin + max(LEAST_SECONDS, SLOWER * passes * self._a_pass)
         arm.trainee.train(passes, seed=self._seed + 100_003 * seed, until=allowed)
+        arm.passes = arm.trainee.step
         arm.scores[until] = score(arm.trainee, self._held_out)
+        self._give_back(arm)
+
+    def _give_back(self, newest: Arm) -> None:
+        """Keep the copies that do best, and the control's, within the limit."""
+        known = [one for one in self._kept if one.trainee is not None and one is not newest]
+        self._kept = [*known, newest]
+        most = max(2, MOST_BYTES // max(1, 4 * _bytes(newest.trainee)))
+        candidates = [one for one in known if one.changes]
+        candidates.sort(key=lambda one: _rank(one.last), reverse=True)
+        for arm in candidates[max(0, most - 2) :]:
+            arm.trainee = None
 
     def _try(self, made: Sequence[Change], until: int) -> Arm | None:
         """A side trained that far; None, and why is noted, when it cannot be."""
@@ -276,6 +298,7 @@ class _Trials:
         """Passes of a full trial: as many as the script made, within limits and the budget."""
         begin = time.monotonic()
         warm = 4
+        assert control.trainee is not None
         control.trainee.train(warm, seed=self._seed)
         a_pass = self._a_pass = max(1e-4, (time.monotonic() - begin) / warm)
         made = (self._case.steps or 0) * control.trainee.forwards_a_step
@@ -358,8 +381,8 @@ class _Trials:
             if not change.at_once:
                 continue
             try:
-                before = score(self._arm((), seed=0, start=False).trainee, self._held_out)
-                after = score(self._arm((change,), seed=0, start=False).trainee, self._held_out)
+                before = self._as_it_is(())
+                after = self._as_it_is((change,))
             except (NotApplicable, TrialError) as error:
                 self._excluded[change.name] = lacking(error)
                 continue
@@ -384,6 +407,11 @@ class _Trials:
                 )
             )
         return found
+
+    def _as_it_is(self, made: Sequence[Change]) -> Score:
+        trainee = self._arm(made, seed=0, start=False).trainee
+        assert trainee is not None
+        return score(trainee, self._held_out)
 
     def _confirmed(self, control: Arm, tried: Sequence[Arm], reproduced: bool) -> list[Trial]:
         """Trials of all sides at full length; the best ones under a second seed too."""
@@ -427,7 +455,7 @@ class _Trials:
             change=arm.name,
             causes=self._causes(arm),
             words=" and ".join(one.words for one in arm.changes),
-            steps=min(self._full, arm.trainee.step),
+            steps=min(self._full, arm.passes),
             control=sum(one.balanced_accuracy for one in before) / len(before),
             changed=sum(one.balanced_accuracy for one in after) / len(after),
             gain=measured.mean,
@@ -470,8 +498,8 @@ class _Trials:
                     again = self._arm(arm.changes, seed=seed)
                     self._train(again, self._full, seed=seed)
                     sides.append((self._control(seed), again))
-                before = [score(one.trainee, self._known()) for one, _ in sides]
-                after = [score(one.trainee, self._known()) for _, one in sides]
+                before = [self._by_own_images(one) for one, _ in sides]
+                after = [self._by_own_images(one) for _, one in sides]
             except (NotApplicable, TrialError) as error:
                 self._notes.append(f"{arm.name} could not be repeated: {lacking(error)}")
                 continue
@@ -481,6 +509,11 @@ class _Trials:
                     replace(self._measured(arm, before, after), proved=True, judged_on="trained")
                 )
         return found
+
+    def _by_own_images(self, arm: Arm) -> Score:
+        if arm.trainee is None:
+            raise TrialError("its copy was given back to stay within the memory limit.")
+        return score(arm.trainee, self._known())
 
     def _known(self) -> Sequence[CapturedBatch]:
         return self._training[:: max(1, len(self._training) // MOST_BY_HEART)]
@@ -494,7 +527,7 @@ class _Trials:
         found = [0.0]
         for arm in arms:
             try:
-                found.append(score(arm.trainee, self._known()).advantage)
+                found.append(self._by_own_images(arm).advantage)
             except TrialError as error:
                 self._notes.append(f"{arm.name}: {lacking(error)}")
         return max(found)
@@ -517,6 +550,13 @@ def _cause_of(change: Change, lab: Lab) -> CauseId:
         return change.cause if change.cause_of is None else change.cause_of(lab)
     except NotApplicable:
         return change.cause
+
+
+def _bytes(trainee: Trainee | None) -> int:
+    """Of the parameters."""
+    if trainee is None:
+        return 0
+    return sum(one.numel() * one.element_size() for one in trainee.model.parameters())
 
 
 def _ill(one: Score, starved: bool) -> bool:
