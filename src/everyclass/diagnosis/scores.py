@@ -6,24 +6,21 @@ its interval. Knows no change and no cause.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.material import as_rows, class_ids
 from everyclass.diagnosis.nested import scores_in
-from everyclass.diagnosis.sightings import LOSS_NAMES, bound_arguments
 from everyclass.diagnosis.snapshot import borrowed, seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS, SEED
-from everyclass.diagnosis.trainee import Trainee, TrialError
+from everyclass.diagnosis.trainee import AlteredLoss, LossArguments, Trainee, TrialError
 from everyclass.stats.confusion import confusion_matrix, mutual_information, predicted_counts
 from everyclass.stats.confusion import recall as recalls_of
 from everyclass.stats.intervals import balanced_accuracy_interval, paired_balanced_accuracy_gain
@@ -216,37 +213,19 @@ def are_probabilities(rows: Tensor) -> bool:
 
 def _scores(trainee: Trainee, batch: CapturedBatch) -> tuple[str, Tensor]:
     """What the loss gets as scores, and the loss's name; else the scores in the output."""
-    seen = _SeenLoss()
+    seen: list[tuple[str, Tensor]] = []
+
+    def note(name: str, given: LossArguments) -> LossArguments:
+        seen.append((name, given["input"].detach()))
+        return given
+
     assert batch.targets is not None
     outputs = trainee.outputs(batch)
-    with seen:
+    with AlteredLoss([note]):
         trainee.loss(outputs, batch.targets)
-    if seen.scores is not None:
-        return seen.name, seen.scores
+    if seen:
+        return seen[-1]
     found = scores_in(outputs, n_rows=batch.targets.shape[0] if batch.targets.ndim else None)
     if found is None:
         raise TrialError("No scores of classes were found in what the model returns.")
     return "", found
-
-
-class _SeenLoss(TorchFunctionMode):
-    """The first argument of the last of torch's losses that is called while it is open."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.name = ""
-        self.scores: Tensor | None = None
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        name = getattr(func, "__name__", "")
-        if name in LOSS_NAMES:
-            found = bound_arguments(func, args, kwargs or {}).get("input")
-            if isinstance(found, Tensor):
-                self.name, self.scores = name, found.detach()
-        return func(*args, **(kwargs or {}))

@@ -111,7 +111,7 @@ class Trainee:
         if self.clears and begins:
             for parameter in self.model.parameters():
                 parameter.grad = None
-        with _AlteredLoss(self.alter_loss):
+        with AlteredLoss(self.alter_loss):
             loss = self.loss(self.outputs(batch), batch.targets)
         loss = loss if loss.ndim == 0 else loss.float().mean()
         if loss.requires_grad:
@@ -170,8 +170,8 @@ def _own(value: Any) -> Any:
     return map_tensors(value, Tensor.clone)
 
 
-class _AlteredLoss(TorchFunctionMode):
-    """Changes the arguments of torch's losses while it is open."""
+class AlteredLoss(TorchFunctionMode):
+    """Changes (or only sees) the arguments of torch's losses while it is open."""
 
     def __init__(self, alter: Sequence[AlterLoss]) -> None:
         super().__init__()

@@ -18,15 +18,10 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from everyclass.diagnoses import Trial
+from everyclass.diagnosis.alterations import IMBALANCED, Lab, permute_labels
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
-from everyclass.diagnosis.changes import (
-    IMBALANCED,
-    Change,
-    Lab,
-    changes,
-    permute_labels,
-)
+from everyclass.diagnosis.changes import Change, changes
 from everyclass.diagnosis.heldout import divide
 from everyclass.diagnosis.material import Material, unwrapped
 from everyclass.diagnosis.scores import Score, gain, score
@@ -144,13 +139,7 @@ def run_trials(
             report = trials.run()
         except (NotApplicable, TrialError) as error:
             report = TrialReport(notes=(f"No trial could be made: {lacking(error)}",))
-    spent = time.monotonic() - start
-    return TrialReport(
-        **{
-            **{name: getattr(report, name) for name in TrialReport.__slots__},
-            "seconds": spent,
-        }
-    )
+    return replace(report, seconds=time.monotonic() - start)
 
 
 class _Trials:
@@ -177,12 +166,7 @@ class _Trials:
         self._lab = Lab(
             case=case,
             material=self._material,
-            parts=type(parts)(
-                training=tuple(self._training),
-                held_out=tuple(self._held_out),
-                images=parts.images,
-                held_out_images=parts.held_out_images,
-            ),
+            parts=replace(parts, training=tuple(self._training), held_out=tuple(self._held_out)),
             accused=frozenset(accused),
             seed=seed,
         )
