@@ -60,6 +60,17 @@ def case(
     return Case(**(known | options))
 
 
+class Ticks:
+    """A clock on which each look takes a while: what is tried depends on no machine's pace."""
+
+    def __init__(self, seconds: float = 0.004) -> None:
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
 def proved(report: TrialReport) -> set[str]:
     return {one.change for one in report.trials if one.proved}
 
@@ -71,7 +82,7 @@ def test_a_rate_too_low_is_proved_and_nothing_is_touched() -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    report = run_trials(given, budget_seconds=12)
+    report = run_trials(given, budget_seconds=12, clock=Ticks())
     assert torch.equal(torch.rand(2), expected)
     after = (model.state_dict(), given.optimizers[0].state_dict())
     assert all(torch.equal(before[0][name], after[0][name]) for name in before[0])
@@ -92,7 +103,11 @@ def test_an_accused_cause_is_tried_first_and_ends_the_search() -> None:
     tried: list[str] = []
     given = case(cnn(), batches=captured(lambda x: x * 200 + 300), lr=0.01)
     report = run_trials(
-        given, accused=["inputs-not-scaled"], budget_seconds=60, on_trial=tried.append
+        given,
+        accused=["inputs-not-scaled"],
+        budget_seconds=60,
+        clock=Ticks(),
+        on_trial=tried.append,
     )
     assert proved(report) == {"inputs-standardised"}
     assert set(tried) == {"control", "inputs-standardised"}
@@ -108,7 +123,7 @@ def test_probabilities_before_the_loss() -> None:
             return (0.1 * self.network(images)).softmax(dim=1)
 
     given = case(Probabilities(), lr=0.006, steps=None, forwards=None)
-    diagnosis = diagnose_case(given, verdict="not-learning")
+    diagnosis = diagnose_case(given, verdict="not-learning", clock=Ticks())
     answer = diagnosis.answer
     assert answer is not None
     assert (answer.id, answer.proved) == ("softmax-before-loss", True)
@@ -129,7 +144,9 @@ def mislabelled(batches: tuple[CapturedBatch, ...]) -> tuple[CapturedBatch, ...]
 
 def test_labels_of_other_images_are_called_unrelated() -> None:
     given = case(cnn(), batches=mislabelled(captured()), steps=400, forwards=400)
-    diagnosis = diagnose_case(given, verdict="not-learning", checks=(), budget_seconds=20)
+    diagnosis = diagnose_case(
+        given, verdict="not-learning", checks=(), budget_seconds=20, clock=Ticks()
+    )
     assert not any(one.proved for one in diagnosis.trials)
     assert diagnosis.answer is not None
     assert diagnosis.answer.id == "labels-unrelated"
@@ -139,7 +156,9 @@ def test_labels_of_other_images_are_called_unrelated() -> None:
 def test_a_fault_of_form_is_proved_even_where_labels_tell_nothing() -> None:
     raw = mislabelled(captured(lambda x: x * 200 + 300))
     given = case(cnn(), batches=raw, lr=0.05, steps=400, forwards=400)
-    diagnosis = diagnose_case(given, verdict="collapsed", checks=[NOT_SCALED], budget_seconds=20)
+    diagnosis = diagnose_case(
+        given, verdict="collapsed", checks=[NOT_SCALED], budget_seconds=20, clock=Ticks()
+    )
     assert [one.id for one in diagnosis.causes[:2]] == ["inputs-not-scaled", "labels-unrelated"]
     first = diagnosis.causes[0]
     assert first.proved
@@ -149,7 +168,7 @@ def test_a_fault_of_form_is_proved_even_where_labels_tell_nothing() -> None:
 
 
 def test_a_training_that_is_well_proves_nothing() -> None:
-    report = run_trials(case(bn_cnn()), budget_seconds=10)
+    report = run_trials(case(bn_cnn()), budget_seconds=10, clock=Ticks())
     assert not report.reproduced
     assert proved(report) == set()
     assert any("leaves the collapse" in note for note in report.notes)
@@ -208,14 +227,16 @@ def test_only_the_first_epoch_is_used_where_its_length_is_known() -> None:
 )
 def test_the_control_has_the_fault_of_the_loop(cause: str, options: dict[str, Any]) -> None:
     given = case(cnn(), lr=0.05, **options)
-    report = run_trials(given, accused=[cause], budget_seconds=60)  # type: ignore[list-item]
+    report = run_trials(given, accused=[cause], budget_seconds=60, clock=Ticks())  # type: ignore[list-item]
     assert report.reproduced
     assert {one.causes for one in report.trials if one.proved} == {(cause,)}
 
 
 def test_a_proved_cause_that_a_check_accuses_goes_before_a_larger_gain() -> None:
     given = case(cnn(), batches=captured(lambda x: x * 200 + 300), lr=0.01)
-    diagnosis = diagnose_case(given, verdict="collapsed", checks=[NOT_SCALED], budget_seconds=30)
+    diagnosis = diagnose_case(
+        given, verdict="collapsed", checks=[NOT_SCALED], budget_seconds=30, clock=Ticks()
+    )
     assert [one.id for one in diagnosis.causes] == ["inputs-not-scaled"]
     answer = diagnosis.causes[0]
     assert answer.proved
@@ -236,6 +257,6 @@ def test_copies_are_given_back_within_the_memory_limit(monkeypatch: pytest.Monke
         alive.append(sum(one.trainee is not None for one in self._kept))
 
     monkeypatch.setattr(trials._Trials, "_give_back", counted)
-    report = run_trials(case(bn_cnn(), lr=1e-6), budget_seconds=12)
+    report = run_trials(case(bn_cnn(), lr=1e-6), budget_seconds=12, clock=Ticks())
     assert proved(report)
     assert max(alive) <= 4  # two controls, the newest side and the one before

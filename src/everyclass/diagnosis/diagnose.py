@@ -6,6 +6,7 @@ checks and trials.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from everyclass.contracts import Verdict
@@ -32,6 +33,7 @@ def diagnose_case(
     budget_seconds: float = 20.0,
     seed: int = 0,
     on_trial: Callable[[str], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Diagnosis:
     """Find out by experiment why a captured training fails.
 
@@ -43,6 +45,8 @@ def diagnose_case(
         budget_seconds: for the trials, about.
         seed: of everything that trials draw.
         on_trial: called with the name of each side of a trial as its training begins.
+        clock: tells the seconds of the budget; with one that counts its calls, what is tried
+            depends on no machine's pace.
     """
     found = tuple(check_case(case)) if checks is None else tuple(checks)
     issues = [one for one in found if one.outcome == "issue" and one.cause is not None]
@@ -54,6 +58,7 @@ def diagnose_case(
         budget_seconds=budget_seconds,
         seed=seed,
         on_trial=on_trial,
+        clock=clock,
     )
     causes = _causes(issues, report, classes)
     return Diagnosis(

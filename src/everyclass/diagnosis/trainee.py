@@ -79,19 +79,27 @@ class Trainee:
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
-    def train(self, steps: int, *, seed: int, until: float = math.inf) -> None:
+    def train(
+        self,
+        steps: int,
+        *,
+        seed: int,
+        until: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """So many forward passes more.
 
         Args:
             seed: of dropout and the like; the same number gives the same draws at the same step.
-            until: on the monotonic clock; no pass begins after it.
+            until: seconds on the clock; no pass begins after it.
+            clock: tells the seconds.
         Raises:
             TrialError: the model, the loss or the optimizer raised.
         """
         self.model.train()
         try:
             for _ in range(steps):
-                if time.monotonic() > until:
+                if clock() > until:
                     break
                 with seeded(seed + self.step), torch.enable_grad():
                     self._one_pass()

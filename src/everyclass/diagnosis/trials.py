@@ -121,6 +121,7 @@ def run_trials(
     budget_seconds: float = 20.0,
     seed: int = 0,
     on_trial: Callable[[str], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TrialReport:
     """Try what might be the matter.
 
@@ -131,15 +132,18 @@ def run_trials(
         budget_seconds: spent about; the accused causes are tried even when it is too short.
         seed: of everything that is drawn.
         on_trial: called with the name of each side as its training begins.
+        clock: tells the seconds of the budget.
     """
-    start = time.monotonic()
+    start = clock()
     with untouched(unwrapped(case.model), case.optimizers):
         try:
-            trials = _Trials(case, tuple(accused), starved, start + budget_seconds, seed, on_trial)
+            trials = _Trials(
+                case, tuple(accused), starved, start + budget_seconds, seed, on_trial, clock
+            )
             report = trials.run()
         except (NotApplicable, TrialError) as error:
             report = TrialReport(notes=(f"No trial could be made: {lacking(error)}",))
-    return replace(report, seconds=time.monotonic() - start)
+    return replace(report, seconds=clock() - start)
 
 
 class _Trials:
@@ -151,6 +155,7 @@ class _Trials:
         deadline: float,
         seed: int,
         on_trial: Callable[[str], None] | None,
+        clock: Callable[[], float],
     ) -> None:
         self._case = case
         self._accused = accused
@@ -158,6 +163,7 @@ class _Trials:
         self._deadline = deadline
         self._seed = seed
         self._on_trial = on_trial
+        self._clock = clock
         self._material = Material(case)
         parts = divide(case.batches, epoch=case.epoch_batches)
         device = self._material.device
@@ -249,10 +255,12 @@ class _Trials:
         if self._on_trial is not None:
             self._on_trial(arm.name)
         passes = until - arm.trainee.step
-        begin = time.monotonic()
+        begin = self._clock()
         # A change may make passes dear (each image by itself): then it makes fewer of them.
         allowed = begin + max(LEAST_SECONDS, SLOWER * passes * self._a_pass)
-        arm.trainee.train(passes, seed=self._seed + 100_003 * seed, until=allowed)
+        arm.trainee.train(
+            passes, seed=self._seed + 100_003 * seed, until=allowed, clock=self._clock
+        )
         arm.passes = arm.trainee.step
         arm.scores[until] = score(arm.trainee, self._held_out)
         self._give_back(arm)
@@ -280,11 +288,11 @@ class _Trials:
 
     def _length(self, control: Arm) -> int:
         """Passes of a full trial: as many as the script made, within limits and the budget."""
-        begin = time.monotonic()
+        begin = self._clock()
         warm = 4
         assert control.trainee is not None
-        control.trainee.train(warm, seed=self._seed)
-        a_pass = self._a_pass = max(1e-4, (time.monotonic() - begin) / warm)
+        control.trainee.train(warm, seed=self._seed, clock=self._clock)
+        a_pass = self._a_pass = max(1e-4, (self._clock() - begin) / warm)
         made = (self._case.steps or 0) * control.trainee.forwards_a_step
         wanted = min(max(made, 4 * LEAST_STEPS), MOST_STEPS)
         arms = ARMS_FOR_ACCUSED if self._accused else ARMS_IN_BUDGET
@@ -292,7 +300,7 @@ class _Trials:
         return max(LEAST_STEPS, min(wanted, affordable))
 
     def _time_is_up(self) -> bool:
-        return time.monotonic() > self._deadline
+        return self._clock() > self._deadline
 
     # -- stages --------------------------------------------------------------------------------
 
