@@ -234,7 +234,7 @@ for epoch in range(12):
 
 def test_a_cause_is_proved_and_written_down(tmp_path: Path) -> None:
     write(tmp_path, TOO_SLOW)
-    done = everyclass(["--out", "seen", "script.py"], tmp_path)
+    done = everyclass(["--budget", "60", "--out", "seen", "script.py"], tmp_path)
     assert done.returncode == 0
     told = json.loads((tmp_path / "seen" / "diagnosis.json").read_text())
     assert told["verdict"] in ("not-learning", "collapsed")
