@@ -9,28 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from everyclass.diagnosis.alterations import (
-    Lab,
     activation_cause,
     adam,
-    add_batchnorm,
     attach_parameters,
-    balanced_batches,
     before_the_last_activation,
     clear_gradients,
     clip,
     constant_rate,
-    full_precision,
-    input_cause,
-    no_dropout,
     no_weight_decay,
     prior_correction,
     probabilities_to_logits,
     rate_times,
-    reshuffle,
-    rows_alone,
-    standard_initialisation,
-    standardise_inputs,
-    statistics_anew,
     step_every_pass,
     targets_in_shape,
     unfreeze,
@@ -39,6 +28,17 @@ from everyclass.diagnosis.alterations import (
     without_smoothing,
     without_weights,
 )
+from everyclass.diagnosis.lab import Lab
+from everyclass.diagnosis.networks import (
+    add_batchnorm,
+    full_precision,
+    input_cause,
+    no_dropout,
+    standard_initialisation,
+    standardise_inputs,
+    statistics_anew,
+)
+from everyclass.diagnosis.streams import balanced_batches, reshuffle, rows_alone
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
 

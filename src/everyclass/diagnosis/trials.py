@@ -18,14 +18,15 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from everyclass.diagnoses import Trial
-from everyclass.diagnosis.alterations import IMBALANCED, Lab, permute_labels
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.changes import Change, changes
 from everyclass.diagnosis.heldout import divide
+from everyclass.diagnosis.lab import IMBALANCED, Lab
 from everyclass.diagnosis.material import Material, unwrapped
 from everyclass.diagnosis.scores import Score, gain, score
 from everyclass.diagnosis.snapshot import untouched
+from everyclass.diagnosis.streams import permute_labels
 from everyclass.diagnosis.trainee import Trainee, TrialError, lacking, on_device, trainee_of
 from everyclass.findings import CauseId
 

@@ -1,0 +1,142 @@
+"""Changes of a copied network: what its first layer gets, its weights, its layers.
+
+Comes in: a `Lab`, a `Trainee`. Goes out: the trainee with one thing changed, or `NotApplicable`
+with the reason. Trains nothing, judges nothing, names no cause but where the measurement decides
+between two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils import _pytree as pytree
+
+from everyclass.diagnosis.alterations import attach_parameters
+from everyclass.diagnosis.answers import NotApplicable
+from everyclass.diagnosis.case import CapturedBatch
+from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
+from everyclass.diagnosis.lab import Lab
+from everyclass.diagnosis.snapshot import seeded
+from everyclass.diagnosis.trainee import Trainee
+from everyclass.findings import CauseId
+
+
+def standardise_inputs(lab: Lab, trainee: Trainee) -> None:
+    """Zero mean and unit variance at the first layer, by the captured statistics."""
+    layer = lab.material.first_layer
+    assert layer.inputs is not None
+    figures = channel_figures(layer.inputs, layer.module)
+    if max(figures.rms, 0.0) < 3 and min(figures.sd) > 0.3:
+        raise NotApplicable("Inputs are about standardised already.")
+    shape = [1] * layer.inputs.ndim
+    if len(figures.mean) > 1 or layer.inputs.ndim >= 4:
+        shape[1] = len(figures.mean)
+    mean = torch.tensor(figures.mean).view(shape).to(layer.inputs)
+    sd = torch.tensor(figures.sd).clamp(min=1e-6).view(shape).to(layer.inputs)
+    module = trainee.model.get_submodule(layer.name)
+
+    def change(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        done, changed = False, []
+        for one in args:
+            wanted = isinstance(one, Tensor) and one.is_floating_point() and not done
+            changed.append((one - mean.to(one)) / sd.to(one) if wanted else one)
+            done = done or wanted
+        return tuple(changed)
+
+    module.register_forward_pre_hook(change)
+
+
+def input_cause(lab: Lab) -> CauseId:
+    """Hardly any variance is left where inputs were scaled twice."""
+    layer = lab.material.first_layer
+    assert layer.inputs is not None
+    flat = max(channel_figures(layer.inputs, layer.module).sd) < 10 * FLAT_SD
+    return "inputs-double-scaled" if flat else "inputs-not-scaled"
+
+
+def standard_initialisation(lab: Lab, trainee: Trainee) -> None:
+    """He's scheme for layers with a weight matrix, torch's own for the rest."""
+    with seeded(lab.seed), torch.no_grad():
+        for module in trainee.model.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+            if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        head = lab.material.head.name
+        last = trainee.model.get_submodule(head)
+        if isinstance(getattr(last, "weight", None), Tensor):
+            last.weight.mul_(0.1)  # type: ignore[operator]
+
+
+def add_batchnorm(lab: Lab, trainee: Trainee) -> None:
+    """BatchNorm behind every convolution."""
+    kinds = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
+    if any(isinstance(one, kinds) for one in trainee.model.modules()):
+        raise NotApplicable("The network has normalisation layers.")
+    found = [
+        (parent, name, child)
+        for parent in trainee.model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.Conv2d)
+    ]
+    if not found:
+        raise NotApplicable("The network has no convolutions.")
+    for parent, name, child in found:
+        norm = nn.BatchNorm2d(child.out_channels).to(child.weight.device)
+        parent._modules[name] = nn.Sequential(child, norm)
+    attach_parameters(lab, trainee)
+
+
+def no_dropout(_: Lab, trainee: Trainee) -> None:
+    """Dropout of probability 0."""
+    found = [
+        one
+        for one in trainee.model.modules()
+        if isinstance(one, nn.modules.dropout._DropoutNd) and one.p > 0
+    ]
+    if not found:
+        raise NotApplicable("The network drops nothing out.")
+    for module in found:
+        module.p = 0.0
+
+
+def full_precision(_: Lab, trainee: Trainee) -> None:
+    """float32 weights and inputs."""
+    narrow = (torch.float16, torch.bfloat16)
+    if not any(one.dtype in narrow for one in trainee.model.parameters()):
+        raise NotApplicable("Weights are in full precision.")
+    trainee.model.float()
+
+    def widen(batch: CapturedBatch) -> CapturedBatch:
+        def wide(value: Any) -> Any:
+            return value.float() if isinstance(value, Tensor) and value.dtype in narrow else value
+
+        args, keywords = pytree.tree_map(wide, (batch.args, dict(batch.keywords)))
+        return replace(batch, args=args, keywords=keywords)
+
+    trainee.alter_batch.append(widen)
+
+
+def statistics_anew(_: Lab, trainee: Trainee) -> None:
+    """BatchNorm's running statistics from the captured training batches, all counting equally."""
+    norms = [
+        one
+        for one in trainee.model.modules()
+        if isinstance(one, _BatchNorm) and one.track_running_stats
+    ]
+    if not norms:
+        raise NotApplicable("The network has no BatchNorm with running statistics.")
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    trainee.model.train()
+    with torch.no_grad():
+        for batch in trainee.batches:
+            trainee.outputs(batch)
