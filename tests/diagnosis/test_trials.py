@@ -150,7 +150,7 @@ def test_labels_of_other_images_are_called_unrelated() -> None:
     assert not any(one.proved for one in diagnosis.trials)
     assert diagnosis.answer is not None
     assert diagnosis.answer.id == "labels-unrelated"
-    assert "learned by heart" in diagnosis.answer.sentence
+    assert "of them by heart (1.00)" in diagnosis.answer.sentence
 
 
 def test_a_fault_of_form_is_proved_even_where_labels_tell_nothing() -> None:
@@ -246,17 +246,17 @@ def test_a_proved_cause_that_a_check_accuses_goes_before_a_larger_gain() -> None
 
 
 def test_copies_are_given_back_within_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("everyclass.diagnosis.trials.MOST_BYTES", 1)
+    monkeypatch.setattr("everyclass.diagnosis.sides.MOST_BYTES", 1)
     alive: list[int] = []
-    from everyclass.diagnosis import trials
+    from everyclass.diagnosis import sides
 
-    plain = trials._Trials._give_back
+    plain = sides.Sides._give_back
 
     def counted(self: Any, newest: Any) -> None:
         plain(self, newest)
         alive.append(sum(one.trainee is not None for one in self._kept))
 
-    monkeypatch.setattr(trials._Trials, "_give_back", counted)
+    monkeypatch.setattr(sides.Sides, "_give_back", counted)
     report = run_trials(case(bn_cnn(), lr=1e-6), budget_seconds=12, clock=Ticks())
     assert proved(report)
     assert max(alive) <= 4  # two controls, the newest side and the one before

@@ -31,14 +31,25 @@ from everyclass.diagnosis.alterations import (
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.networks import (
     add_batchnorm,
+    as_training_images,
+    frozen_statistics,
     full_precision,
+    head_anew,
     input_cause,
     no_dropout,
     standard_initialisation,
     standardise_inputs,
     statistics_anew,
 )
-from everyclass.diagnosis.streams import balanced_batches, reshuffle, rows_alone
+from everyclass.diagnosis.streams import (
+    augmentation_cause,
+    balanced_batches,
+    evaluation_images,
+    longer,
+    neighbouring_labels,
+    reshuffle,
+    rows_alone,
+)
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
 
@@ -57,6 +68,11 @@ class Change:
             (another rate, another optimizer) helps against many things.
         at_once: it needs no training: it is judged on the weights as they are now.
         cause_of: tells which cause it is, where one change answers several; None for `cause`.
+        cause_by_copy: the same by the trained copy, which may say that it is none; None for
+            `cause`.
+        on_evaluation: it is judged by evaluation images.
+        stretch: it is trained so many times as long.
+        alone: it is tried when nothing else helped, and in no pair.
     """
 
     name: str
@@ -67,6 +83,10 @@ class Change:
     form: bool = False
     at_once: bool = False
     cause_of: Callable[[Lab], CauseId] | None = None
+    cause_by_copy: Callable[[Lab, Trainee], CauseId | None] | None = None
+    on_evaluation: bool = False
+    stretch: int = 1
+    alone: bool = False
 
 
 def changes() -> tuple[Change, ...]:
@@ -283,6 +303,67 @@ _CHANGES: tuple[Change, ...] = (
         words="no dropout",
         remedy="Lower the dropout probability.",
         apply=no_dropout,
+    ),
+    Change(
+        name="head-anew",
+        cause="poor-initialisation",
+        words="small fresh weights in the last layer",
+        remedy="Initialise the last layer with small weights, as "
+        "torch.nn.init.normal_(head.weight, std=0.01), and a bias of zero.",
+        apply=head_anew,
+    ),
+    Change(
+        name="batchnorm-frozen",
+        cause="batchnorm-mismatch",
+        words="BatchNorm kept at the statistics that it was loaded with",
+        remedy="Keep the pretrained BatchNorm layers in eval() while you fine-tune, or use larger "
+        "batches.",
+        apply=frozen_statistics,
+    ),
+    Change(
+        name="labels-one-back",
+        cause="labels-unrelated",
+        words="each label given to the image one place further on",
+        remedy="Labels lag one place behind their images: join them by name, not by position.",
+        apply=neighbouring_labels(1),
+        form=True,
+    ),
+    Change(
+        name="labels-one-on",
+        cause="labels-unrelated",
+        words="each label given to the image one place before",
+        remedy="Labels run one place ahead of their images: join them by name, not by position.",
+        apply=neighbouring_labels(-1),
+        form=True,
+    ),
+    Change(
+        name="evaluation-images",
+        cause="augmentation-too-strong",
+        words="training on evaluation images instead",
+        remedy="Look at a few training images as the network gets them, with their labels, and "
+        "weaken the augmentation until you could name each class yourself.",
+        apply=evaluation_images,
+        cause_by_copy=augmentation_cause,
+        on_evaluation=True,
+    ),
+    Change(
+        name="longer",
+        cause="undertrained",
+        words="three times as many passes",
+        remedy="Train for longer: nothing else needs to change.",
+        apply=longer,
+        stretch=3,
+        alone=True,
+    ),
+    Change(
+        name="as-training-images",
+        cause="train-eval-mismatch",
+        words="evaluation images scaled as training images are",
+        remedy="Preprocess evaluation images exactly as training images, but for augmentation.",
+        apply=as_training_images,
+        form=True,
+        at_once=True,
+        on_evaluation=True,
     ),
     Change(
         name="statistics-anew",

@@ -78,6 +78,27 @@ def divide(batches: Sequence[CapturedBatch], *, epoch: int | None = None) -> Par
     return found
 
 
+def divide_evaluation(batches: Sequence[CapturedBatch]) -> Parts | None:
+    """Evaluation images, every other one to train on; None where they are too few.
+
+    Loaders of evaluations seldom shuffle: whole batches would leave classes out on either side.
+    """
+    usable = [one for one in batches if one.targets is not None and (one.args or one.keywords)]
+    known = [_looked_at(one) for one in usable]
+    images = dict.fromkeys(image for one in known for image in one.rows)
+    held = frozenset(list(images)[::2])
+    training, held_out, seen = [], [], set[int]()
+    for one in known:
+        again = frozenset(one.images & seen)
+        seen |= one.images
+        training.append(_without(one, held | again))
+        held_out.append(_without(one, frozenset(one.rows) - held | again))
+    parts = _parts(
+        [one for one in training if one is not None], [one for one in held_out if one is not None]
+    )
+    return parts if min(parts.images, parts.held_out_images) >= LEAST_HELD_OUT else None
+
+
 def _by_batches(known: Sequence[_Batch]) -> Parts | None:
     """Whole batches on either side; None where most images come in many of them."""
     chosen = _chosen(known)

@@ -31,6 +31,7 @@ class Lab:
         case: what is on trial.
         material: measured on it.
         parts: captured batches, on the model's device.
+        evaluation: evaluation batches that may be trained on, on the model's device; others judge.
         accused: causes that exact checks accuse.
         seed: of everything that a change draws.
     """
@@ -38,6 +39,7 @@ class Lab:
     case: Case
     material: Material
     parts: Parts
+    evaluation: tuple[CapturedBatch, ...]
     accused: frozenset[CauseId]
     seed: int = 0
 

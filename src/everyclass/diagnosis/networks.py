@@ -7,6 +7,7 @@ between two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +21,14 @@ from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
 from everyclass.diagnosis.lab import Lab
+from everyclass.diagnosis.nested import map_tensors, tensors_in
 from everyclass.diagnosis.snapshot import seeded
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
+
+LEAST_SHIFT, LEAST_STRETCH = 0.25, 0.25
+"""Of a channel's mean, in standard deviations of training's, and of the deviation, in its
+logarithm, from which evaluation images count as scaled otherwise."""
 
 
 def standardise_inputs(lab: Lab, trainee: Trainee) -> None:
@@ -75,6 +81,32 @@ def standard_initialisation(lab: Lab, trainee: Trainee) -> None:
             last.weight.mul_(0.1)  # type: ignore[operator]
 
 
+def head_anew(lab: Lab, trainee: Trainee) -> None:
+    """The last layer with small fresh weights, the rest as it began."""
+    last = trainee.model.get_submodule(lab.material.head.name)
+    weight, bias = getattr(last, "weight", None), getattr(last, "bias", None)
+    if not isinstance(weight, Tensor) or weight.ndim < 2:
+        raise NotApplicable("The last layer has no weight matrix.")
+    with seeded(lab.seed), torch.no_grad():
+        nn.init.normal_(weight, std=0.1 * weight[0].numel() ** -0.5)
+        if isinstance(bias, Tensor):
+            nn.init.zeros_(bias)
+
+
+def frozen_statistics(_: Lab, trainee: Trainee) -> None:
+    """BatchNorm trains with the running statistics that a pretrained network brought along."""
+    norms = {
+        name: one
+        for name, one in trainee.model.named_modules()
+        if isinstance(one, _BatchNorm) and one.running_mean is not None
+    }
+    if not norms:
+        raise NotApplicable("The network has no BatchNorm with running statistics.")
+    if not any(torch.as_tensor(one.running_mean).any() for one in norms.values()):
+        raise NotApplicable("BatchNorm's statistics were fresh: none were learned before.")
+    trainee.in_evaluation_mode = tuple(norms)
+
+
 def add_batchnorm(lab: Lab, trainee: Trainee) -> None:
     """BatchNorm behind every convolution."""
     kinds = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
@@ -122,6 +154,43 @@ def full_precision(_: Lab, trainee: Trainee) -> None:
         return replace(batch, args=args, keywords=keywords)
 
     trainee.alter_batch.append(widen)
+
+
+def as_training_images(lab: Lab, trainee: Trainee) -> None:
+    """Evaluation images with each channel's mean and deviation as training images have them."""
+    own, other = _channels(lab.parts.training), _channels(lab.evaluation)
+    (mean, sd), (mean_there, sd_there) = own, other
+    shift = ((mean_there - mean) / sd).abs().max()
+    stretch = (sd_there / sd).log().abs().max()
+    if shift < LEAST_SHIFT and stretch < LEAST_STRETCH:
+        raise NotApplicable("Evaluation images have about the mean and variance of training's.")
+
+    def mapped(batch: CapturedBatch) -> CapturedBatch:
+        def channel(one: Tensor) -> Tensor:
+            if not _is_image(one):
+                return one
+            shape = (1, -1, *([1] * (one.ndim - 2)))
+            values = (one - mean_there.view(shape).to(one)) / sd_there.view(shape).to(one)
+            return values * sd.view(shape).to(one) + mean.view(shape).to(one)
+
+        return replace(batch, args=map_tensors(batch.args, channel))
+
+    trainee.alter_batch.append(mapped)
+
+
+def _channels(batches: Sequence[CapturedBatch]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of the first images found, (channels,)."""
+    found = [next(filter(_is_image, tensors_in(one.args)), None) for one in batches]
+    images = [one for one in found if one is not None]
+    if not images:
+        raise NotApplicable("The model's inputs are no images of floating numbers.")
+    parts = [one.detach().double().movedim(1, 0).flatten(1) for one in images]
+    values = torch.cat(parts, dim=1)
+    return values.mean(1).float(), values.std(1).clamp(min=1e-6).float()
+
+
+def _is_image(one: Tensor) -> bool:
+    return one.ndim == 4 and one.is_floating_point()
 
 
 def statistics_anew(_: Lab, trainee: Trainee) -> None:

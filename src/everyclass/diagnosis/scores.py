@@ -6,7 +6,7 @@ its interval. Knows no change and no cause.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -159,6 +159,28 @@ def score(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Score:
         TrialError: the model raised, or no scores of classes were found.
     """
     targets, decisions, losses = [], [], []
+    for ids, log_probs in _read(trainee, batches):
+        targets.append(ids)
+        decisions.append(log_probs.argmax(dim=1))
+        losses.append(-log_probs.gather(1, ids[:, None])[:, 0])
+    joined = torch.cat(targets).numpy()
+    return Score(
+        targets=joined,
+        decisions=torch.cat(decisions).numpy(),
+        log_loss=float(torch.cat(losses).mean()),
+        n_classes=max(trainee.n_classes, int(joined.max()) + 1),
+    )
+
+
+def confidence(trainee: Trainee, batches: Sequence[CapturedBatch]) -> float:
+    """Mean probability of the decision, in [1 / C, 1]; raises as `score` does."""
+    found = [log_probs.amax(dim=1).exp() for _, log_probs in _read(trainee, batches)]
+    return float(torch.cat(found).mean())
+
+
+def _read(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Iterator[tuple[Tensor, Tensor]]:
+    """(B,) class ids and (B, C) log-probabilities of each batch, of labels that fit the outputs."""
+    n_rows = 0
     with borrowed(trainee.model), seeded(SEED), torch.no_grad():
         trainee.model.eval()
         for batch in batches:
@@ -175,19 +197,10 @@ def score(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Score:
                 raise TrialError("The captured targets are not one class an image.")
             log_probs = log_probabilities(rows, name)
             known = (ids >= 0) & (ids < log_probs.shape[1])
-            ids, log_probs = ids[known], log_probs[known.to(log_probs.device)].cpu()
-            targets.append(ids)
-            decisions.append(log_probs.argmax(dim=1))
-            losses.append(-log_probs.gather(1, ids[:, None])[:, 0])
-    joined = torch.cat(targets).numpy()
-    if not len(joined):
+            n_rows += int(known.sum())
+            yield ids[known], log_probs[known.to(log_probs.device)].cpu()
+    if not n_rows:
         raise TrialError("No held-out image has a label that fits the outputs.")
-    return Score(
-        targets=joined,
-        decisions=torch.cat(decisions).numpy(),
-        log_loss=float(torch.cat(losses).mean()),
-        n_classes=max(trainee.n_classes, int(joined.max()) + 1),
-    )
 
 
 def log_probabilities(rows: Tensor, name: str) -> Tensor:

@@ -18,8 +18,14 @@ from torch.utils import _pytree as pytree
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.lab import Lab, ids_of
-from everyclass.diagnosis.material import rows_of
+from everyclass.diagnosis.material import pick_rows, rows_of
+from everyclass.diagnosis.nested import map_tensors
+from everyclass.diagnosis.scores import Score, confidence, score
 from everyclass.diagnosis.trainee import Trainee
+from everyclass.findings import CauseId
+
+SURE_SHARE = 0.8
+"""Of the confidence on evaluation images, from which training images count as recognised."""
 
 
 def reshuffle(lab: Lab, trainee: Trainee) -> None:
@@ -90,6 +96,76 @@ def permute_labels(lab: Lab, trainee: Trainee) -> None:
         replace(batch, targets=mixed[a:b])
         for batch, (a, b) in zip(trainee.batches, pairwise(starts))
     )
+
+
+def neighbouring_labels(by: int) -> Callable[[Lab, Trainee], None]:
+    """Each label with the image so many places further on in its batch, in the order they came."""
+
+    def apply(_: Lab, trainee: Trainee) -> None:
+        def rolled(batch: CapturedBatch) -> CapturedBatch:
+            n_rows = rows_of(batch)
+
+            def roll(one: Tensor) -> Tensor:
+                rows = one.ndim > 0 and one.shape[0] == n_rows
+                return one.roll(-by, 0) if rows else one
+
+            return replace(
+                batch,
+                args=map_tensors(batch.args, roll),
+                keywords=map_tensors(dict(batch.keywords), roll),
+            )
+
+        trainee.alter_batch.append(rolled)
+
+    return apply
+
+
+def evaluation_images(lab: Lab, trainee: Trainee) -> None:
+    """Images as evaluations get them: without augmentation, and with the labels that these have."""
+    if not lab.evaluation:
+        raise NotApplicable("Too few evaluation images were captured.")
+    generator = torch.Generator().manual_seed(lab.seed + 4)
+    # Evaluations seldom shuffle, and their batches may be larger than training's.
+    size = max(2, min(rows_of(one) or 2 for one in trainee.batches))
+    mixed = redealt(lab.evaluation, lambda n: torch.randperm(n, generator=generator))
+    trainee.batches = tuple(part for one in mixed for part in _parts(one, size))
+
+
+def _parts(batch: CapturedBatch, size: int) -> list[CapturedBatch]:
+    n_rows = rows_of(batch) or 0
+    return [
+        pick_rows(batch, rows, n_rows=n_rows)
+        for rows in torch.split(torch.arange(n_rows), size)
+        if len(rows) > 1
+    ]
+
+
+def augmentation_cause(lab: Lab, trainee: Trainee) -> CauseId | None:
+    """By a copy that learned from evaluation images: what it makes of the training images.
+
+    It knows them, with other labels: the training set's labels are wrong. It makes nothing of
+    them: the augmentation left nothing. It knows them with their labels: then neither, and
+    something else about the stream was the matter.
+    """
+    own, sure = _looked_at(trainee, lab.evaluation)
+    there, sure_there = _looked_at(trainee, lab.parts.training)
+    if there.advantage >= 0.5 * own.advantage:
+        return None
+    by_chance = 1 / trainee.n_classes
+    return (
+        "labels-unrelated"
+        if sure_there - by_chance >= SURE_SHARE * (sure - by_chance)
+        else "augmentation-too-strong"
+    )
+
+
+def _looked_at(trainee: Trainee, batches: Sequence[CapturedBatch]) -> tuple[Score, float]:
+    some = batches[:: max(1, len(batches) // 16)]
+    return score(trainee, some), confidence(trainee, some)
+
+
+def longer(_: Lab, __: Trainee) -> None:
+    """Nothing but time: see `Change.stretch`."""
 
 
 def rows_alone(lab: Lab, trainee: Trainee) -> None:

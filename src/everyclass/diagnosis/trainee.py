@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.material import fits, plain_names, unwrapped
 from everyclass.diagnosis.nested import map_tensors, scores_in
@@ -57,6 +56,7 @@ class Trainee:
         alter_loss: applied to the arguments of torch's losses in training.
         rows_alone: each image goes through the model by itself.
         read_from: submodule whose output is taken as the scores; None for what the model returns.
+        in_evaluation_mode: submodules that stay in it while the rest trains.
         step: forward passes so far.
         losses: of them, as they came.
     """
@@ -76,6 +76,7 @@ class Trainee:
     alter_loss: list[AlterLoss] = field(default_factory=list)
     rows_alone: bool = False
     read_from: str | None = None
+    in_evaluation_mode: tuple[str, ...] = ()
     step: int = 0
     losses: list[float] = field(default_factory=list)
 
@@ -97,6 +98,8 @@ class Trainee:
             TrialError: the model, the loss or the optimizer raised.
         """
         self.model.train()
+        for name in self.in_evaluation_mode:
+            self.model.get_submodule(name).eval()
         try:
             for _ in range(steps):
                 if clock() > until:
@@ -306,8 +309,3 @@ def on_device(batch: CapturedBatch, device: torch.device | None) -> CapturedBatc
         targets=None if batch.targets is None else moved(batch.targets),
         outputs=None,
     )
-
-
-def lacking(error: NotApplicable | TrialError) -> str:
-    """Why, as a sentence."""
-    return error.reason if isinstance(error, NotApplicable) else str(error)

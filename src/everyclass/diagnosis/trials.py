@@ -5,13 +5,17 @@ excluded. Both sides of a trial have the same first weights, batches, order and 
 is balanced accuracy on captured images that neither side was trained on. Knows no sentence for the
 user: `diagnose` makes these.
 
-Accused causes are tried first, at full length. When none of them is the matter, all changes are
-tried for a quarter of the length, the best third go on (successive halving: Jamieson and Talwalkar
-2016, arXiv:1502.07943), and when no single change suffices the best are tried in pairs.
+Accused causes are tried first, at full length. When none of them is the matter, a network of ours
+is asked whether the labels can be told from the images at all. Where they can, or nobody knows, all
+changes are tried for a quarter of the length, the best third go on (successive halving: Jamieson
+and Talwalkar 2016, arXiv:1502.07943), and when no single change suffices the best are tried in
+pairs. Where labels say nothing, an accused fault of form is tried on a few images to be learned by
+heart.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,65 +25,36 @@ from everyclass.diagnoses import Trial
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.changes import Change, changes
-from everyclass.diagnosis.heldout import divide
 from everyclass.diagnosis.lab import IMBALANCED, Lab
-from everyclass.diagnosis.material import Material, unwrapped
+from everyclass.diagnosis.material import rows_of, unwrapped
+from everyclass.diagnosis.reference import BY_HEART_ADVANTAGE, Reference, ask_reference
 from everyclass.diagnosis.scores import Score, gain, score
+from everyclass.diagnosis.sides import MOST_STEPS, SEEDS, Side, Sides, rank_of, reason
 from everyclass.diagnosis.snapshot import untouched
 from everyclass.diagnosis.streams import permute_labels
-from everyclass.diagnosis.trainee import Trainee, TrialError, lacking, on_device, trainee_of
+from everyclass.diagnosis.trainee import TrialError
 from everyclass.findings import CauseId
 
-LEAST_STEPS, MOST_STEPS = 80, 1500
-"""Forward passes of a trial at full length."""
+LENGTHS, LENGTHS_FOR_ACCUSED = 9, 8
+"""Full lengths that a budget is thought to hold; a bit longer ones where checks accuse."""
 
-ARMS_IN_BUDGET, ARMS_FOR_ACCUSED = 8, 5
-"""Full lengths that a budget is thought to hold; fewer and longer ones where checks accuse."""
-
-SLOWER, LEAST_SECONDS = 4.0, 2.0
-"""Times the control's pace that a changed side may take, and seconds that it has in any case."""
+TO_CONFIRM = 3
+"""Full lengths that a proof takes: both sides in another order, and with permuted labels."""
 
 RUNGS = 4
 """The first rung has a fourth of the full length."""
 
-KEPT_SHARE, LEAST_KEPT = 3, 3
-"""After it a third goes on, and three at least."""
+KEPT_SHARE, LEAST_KEPT = 4, 3
+"""After it a fourth goes on, and three at least."""
 
-MOST_BYTES = 2 * 2**30
-"""Of all copies that are kept at a time: weights, gradients, and two moments for each."""
+REFERENCE_SHARE = 0.08
+"""Of the budget, for each training of the network of ours."""
 
 MOST_CONFIRMED = 3
-MOST_BY_HEART = 16
-"""Batches that are asked for what was learned by heart."""
 
-SEEDS = (0, 1)
-
-
-@dataclass(slots=True)
-class Arm:
-    """One side of a trial, or the control, under one seed.
-
-    Args:
-        changes: made to it; none for the control.
-        trainee: the copy; None once its memory was given back.
-        passes: that it made.
-        scores: (steps, score) so far.
-    """
-
-    changes: tuple[Change, ...]
-    trainee: Trainee | None
-    passes: int = 0
-    scores: dict[int, Score] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Of the changes."""
-        return " + ".join(one.name for one in self.changes) or "control"
-
-    @property
-    def last(self) -> Score:
-        """At the most steps."""
-        return self.scores[max(self.scores)]
+BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 0.5
+"""To be learned by heart; passes between two looks; of the budget, that this proof may take in any
+case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +65,10 @@ class TrialReport:
         trials: the proved ones first, each kind by its gain.
         excluded: name of a change -> why it was not tried, or what it raised.
         control: the unchanged side; None when none could be trained.
-        permuted: the control with permuted labels, None when it was not needed.
+        reference: what a network of ours makes of the images; None when it was not asked.
         steps: of the full length.
         reproduced: the control stayed ill.
         best: the highest score of any side, by name.
-        learned_by_heart: advantage over chance, on images that it was trained on, of the side that
-            knows them best; None when it was not asked for.
         complete: every change that applies was tried.
         notes: what a reader has to know.
         seconds: spent.
@@ -104,11 +77,10 @@ class TrialReport:
     trials: tuple[Trial, ...] = ()
     excluded: dict[str, str] = field(default_factory=dict)
     control: Score | None = None
-    permuted: Score | None = None
+    reference: Reference | None = None
     steps: int = 0
     reproduced: bool = False
     best: tuple[str, Score] | None = None
-    learned_by_heart: float | None = None
     complete: bool = False
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -130,7 +102,8 @@ def run_trials(
         case: left as it was.
         accused: causes that checks accuse, the likeliest first.
         starved: what is wrong is that some classes are never predicted.
-        budget_seconds: spent about; the accused causes are tried even when it is too short.
+        budget_seconds: what trials may take. The control, the first accused cause and a proof that
+            is under way are finished when it is too short for them.
         seed: of everything that is drawn.
         on_trial: called with the name of each side as its training begins.
         clock: tells the seconds of the budget.
@@ -138,233 +111,173 @@ def run_trials(
     start = clock()
     with untouched(unwrapped(case.model), case.optimizers):
         try:
-            trials = _Trials(
-                case, tuple(accused), starved, start + budget_seconds, seed, on_trial, clock
+            sides = Sides(
+                case,
+                tuple(accused),
+                deadline=start + budget_seconds,
+                seed=seed,
+                clock=clock,
+                on_trial=on_trial,
             )
-            report = trials.run()
+            report = _Trials(sides, tuple(accused), starved, budget_seconds).run()
         except (NotApplicable, TrialError) as error:
-            report = TrialReport(notes=(f"No trial could be made: {lacking(error)}",))
+            report = TrialReport(notes=(f"No trial could be made: {reason(error)}",))
     return replace(report, seconds=clock() - start)
 
 
 class _Trials:
     def __init__(
-        self,
-        case: Case,
-        accused: tuple[CauseId, ...],
-        starved: bool,
-        deadline: float,
-        seed: int,
-        on_trial: Callable[[str], None] | None,
-        clock: Callable[[], float],
+        self, sides: Sides, accused: tuple[CauseId, ...], starved: bool, budget: float
     ) -> None:
-        self._case = case
+        self._sides = sides
         self._accused = accused
         self._starved = starved
-        self._deadline = deadline
-        self._seed = seed
-        self._on_trial = on_trial
-        self._clock = clock
-        self._material = Material(case)
-        parts = divide(case.batches, epoch=case.epoch_batches)
-        device = self._material.device
-        self._held_out = [on_device(one, device) for one in parts.held_out]
-        self._training = [on_device(one, device) for one in parts.training]
-        self._lab = Lab(
-            case=case,
-            material=self._material,
-            parts=replace(parts, training=tuple(self._training), held_out=tuple(self._held_out)),
-            accused=frozenset(accused),
-            seed=seed,
-        )
-        self._from_start = case.initial_state is not None
-        self._excluded: dict[str, str] = {}
+        self._budget = budget
         self._notes: list[str] = []
-        self._controls: dict[int, Arm] = {}
         self._cut_short = False
-        self._kept: list[Arm] = []
-        self._full = LEAST_STEPS
-        self._a_pass = 1.0
+        self._by_copy: dict[str, tuple[CauseId, ...]] = {}
+        self._reference: Reference | None = None
 
     def run(self) -> TrialReport:
-        control = self._control(0)
-        self._full = self._length(control)
-        self._train(control, self._full // RUNGS)
-        self._train(control, self._full)
+        sides = self._sides
+        sides.measure_pace()
+        sides.full = sides.passes_for(LENGTHS_FOR_ACCUSED if self._accused else LENGTHS)
+        control = sides.control()
+        sides.train(control, sides.full // RUNGS)
+        sides.train(control, sides.full)
         reproduced = _ill(control.last, self._starved)
         if not reproduced:
             self._notes.append(
                 "The unchanged copy leaves the collapse in "
-                f"{self._full} passes by itself (balanced accuracy "
+                f"{sides.full} passes by itself (balanced accuracy "
                 f"{control.last.balanced_accuracy:.2f}): nothing can be proved against it."
             )
         at_once = self._at_once()
-        tried = self._tried_accused(control)
-        if reproduced and not any(self._helps(one, control) for one in tried):
-            tried += self._halving(control, tried)
-        if reproduced and not any(self._helps(one, control) for one in tried):
-            tried += self._pairs(control, tried)
-        trials = [*at_once, *self._confirmed(control, tried, reproduced)]
-        permuted, by_heart = None, None
+        tried = self._tried_accused()
+        if reproduced and not self._found(tried):
+            tried += self._searched(tried)
+        trials = [*at_once, *self._confirmed(tried, reproduced)]
         if reproduced and not any(one.proved for one in trials):
-            permuted = self._permuted(())
-            by_heart = self._by_heart((control, *tried))
-            trials += self._released(tried)
-        sides = {one.name: one.last for one in (control, *tried)}
-        best = max(sides, key=lambda name: sides[name].balanced_accuracy)
+            trials = [*self._released(tried), *trials]
+        known = {one.name: one.last for one in (control, *tried) if not one.by_evaluation}
+        best = max(known, key=lambda name: known[name].balanced_accuracy)
         trials.sort(key=lambda one: (not one.proved, not one.recovered, -one.gain))
         return TrialReport(
             trials=tuple(trials),
-            excluded=self._excluded,
+            excluded=sides.excluded,
             control=control.last,
-            permuted=permuted,
-            steps=self._full,
+            reference=self._reference,
+            steps=sides.full,
             reproduced=reproduced,
-            best=(best, sides[best]),
-            learned_by_heart=by_heart,
+            best=(best, known[best]),
             complete=not self._cut_short,
             notes=tuple(self._notes),
         )
 
-    # -- sides ---------------------------------------------------------------------------------
-
-    def _arm(self, made: Sequence[Change], *, seed: int, start: bool | None = None) -> Arm:
-        from_start = self._from_start if start is None else start
-        trainee = trainee_of(self._case, self._order(seed), from_start=from_start)
-        for change in made:
-            change.apply(self._lab, trainee)
-        return Arm(tuple(made), trainee)
-
-    def _order(self, seed: int) -> tuple[CapturedBatch, ...]:
-        """The batches as they came; for another seed begun elsewhere."""
-        shift = seed * len(self._training) // len(SEEDS)
-        return (*self._training[shift:], *self._training[:shift])
-
-    def _control(self, seed: int) -> Arm:
-        if seed not in self._controls:
-            self._controls[seed] = self._arm((), seed=seed)
-        return self._controls[seed]
-
-    def _train(self, arm: Arm, until: int, *, seed: int = 0) -> None:
-        """To so many passes in all, and score it."""
-        if until in arm.scores:
-            return
-        if arm.trainee is None:  # its memory was given back: once more from the start
-            arm.trainee = self._arm(arm.changes, seed=seed).trainee
-            arm.passes = 0
-        assert arm.trainee is not None
-        if self._on_trial is not None:
-            self._on_trial(arm.name)
-        passes = until - arm.trainee.step
-        begin = self._clock()
-        # A change may make passes dear (each image by itself): then it makes fewer of them.
-        allowed = begin + max(LEAST_SECONDS, SLOWER * passes * self._a_pass)
-        arm.trainee.train(
-            passes, seed=self._seed + 100_003 * seed, until=allowed, clock=self._clock
-        )
-        arm.passes = arm.trainee.step
-        arm.scores[until] = score(arm.trainee, self._held_out)
-        self._give_back(arm)
-
-    def _give_back(self, newest: Arm) -> None:
-        """Keep the copies that do best, and the control's, within the limit."""
-        known = [one for one in self._kept if one.trainee is not None and one is not newest]
-        self._kept = [*known, newest]
-        most = max(2, MOST_BYTES // max(1, 4 * _bytes(newest.trainee)))
-        candidates = [one for one in known if one.changes]
-        candidates.sort(key=lambda one: _rank(one.last), reverse=True)
-        for arm in candidates[max(0, most - 2) :]:
-            arm.trainee = None
-
-    def _try(self, made: Sequence[Change], until: int) -> Arm | None:
-        """A side trained that far; None, and why is noted, when it cannot be."""
-        name = " + ".join(one.name for one in made)
-        try:
-            arm = self._arm(made, seed=0)
-            self._train(arm, until)
-        except (NotApplicable, TrialError) as error:
-            self._excluded[name] = lacking(error)
-            return None
-        return arm
-
-    def _length(self, control: Arm) -> int:
-        """Passes of a full trial: as many as the script made, within limits and the budget."""
-        begin = self._clock()
-        warm = 4
-        assert control.trainee is not None
-        control.trainee.train(warm, seed=self._seed, clock=self._clock)
-        a_pass = self._a_pass = max(1e-4, (self._clock() - begin) / warm)
-        made = (self._case.steps or 0) * control.trainee.forwards_a_step
-        wanted = min(max(made, 4 * LEAST_STEPS), MOST_STEPS)
-        arms = ARMS_FOR_ACCUSED if self._accused else ARMS_IN_BUDGET
-        affordable = int((self._deadline - begin) / arms / a_pass)
-        return max(LEAST_STEPS, min(wanted, affordable))
-
-    def _time_is_up(self) -> bool:
-        return self._clock() > self._deadline
-
     # -- stages --------------------------------------------------------------------------------
 
-    def _tried_accused(self, control: Arm) -> list[Arm]:
+    def _tried_accused(self) -> list[Side]:
         """Accused causes at full length, and those that the labels alone suggest."""
-        found = []
+        found: list[Side] = []
         for cause in (*self._accused, *self._suggested()):
             for change in changes():
-                if _cause_of(change, self._lab) == cause and not change.at_once:
-                    arm = self._try((change,), self._full)
-                    found += [] if arm is None else [arm]
-                    if arm is not None and self._helps(arm, control):
-                        break
+                if change.at_once or _cause_of(change, self._sides.lab) != cause:
+                    continue
+                if found and not self._in_budget(change, 1):
+                    break
+                side = self._attempt((change,), self._sides.full)
+                found += [] if side is None else [side]
+                if side is not None and self._helps(side):
+                    break
         return found
 
     def _suggested(self) -> tuple[CauseId, ...]:
-        counts = [one for one in self._lab.class_counts if one]
+        counts = [one for one in self._sides.lab.class_counts if one]
         uneven = len(counts) > 1 and max(counts) >= IMBALANCED * min(counts)
         return ("class-imbalance",) if uneven and "class-imbalance" not in self._accused else ()
 
-    def _halving(self, control: Arm, tried: Sequence[Arm]) -> list[Arm]:
-        done = {one.name for one in tried}
-        begun: list[Arm] = []
-        for change in changes():
-            if change.name in done or change.name in self._excluded or change.at_once:
-                continue
-            if self._time_is_up():
-                self._excluded[change.name] = "The budget was spent."
-                self._cut_short = True
-                continue
-            arm = self._try((change,), self._full // RUNGS)
-            begun += [] if arm is None else [arm]
-        begun.sort(key=lambda one: _rank(one.last), reverse=True)
-        going_on = begun[: max(LEAST_KEPT, len(begun) // KEPT_SHARE)]
-        for arm in going_on:
-            if self._time_is_up():
-                self._notes.append("The budget was spent before every promising change was done.")
-                self._cut_short = True
-                break
-            self._go_on(arm)
-        return [one for one in going_on if self._full in one.scores]
+    def _searched(self, tried: Sequence[Side]) -> list[Side]:
+        """Everything else, unless labels say nothing: then nothing can help."""
+        self._reference = self._asked()
+        if self._reference is not None and self._reference.nothing:
+            return []
+        found = self._halving(tried)
+        if not self._found(found):
+            found += self._pairs([*tried, *found])
+        if not self._found(found):
+            found += self._alone()
+        return found
 
-    def _go_on(self, arm: Arm) -> None:
+    def _asked(self) -> Reference | None:
+        sides = self._sides
         try:
-            self._train(arm, self._full)
-        except TrialError as error:
-            self._excluded[arm.name] = str(error)
+            return ask_reference(
+                sides.training,
+                sides.held_out,
+                n_classes=sides.case.n_classes or 2,
+                seed=sides.seed,
+                seconds=REFERENCE_SHARE * self._budget,
+                clock=sides.clock,
+            )
+        except NotApplicable as error:
+            self._notes.append(f"No network of ours was tried on the images: {error.reason}")
+            return None
 
-    def _pairs(self, control: Arm, tried: Sequence[Arm]) -> list[Arm]:
+    def _halving(self, tried: Sequence[Side]) -> list[Side]:
+        done = {one.name for one in tried}
+        begun: list[Side] = []
+        for change in changes():
+            skipped = change.name in done or change.name in self._sides.excluded
+            if skipped or change.at_once or change.alone:
+                continue
+            if self._in_budget(change, 1 / RUNGS):
+                side = self._attempt((change,), self._sides.full // RUNGS)
+                begun += [] if side is None else [side]
+        begun.sort(key=lambda one: rank_of(one.last), reverse=True)
+        going_on = begun[: max(LEAST_KEPT, len(begun) // KEPT_SHARE)]
+        return [one for one in going_on if self._gone_on(one)]
+
+    def _gone_on(self, side: Side) -> bool:
+        if not self._in_budget(side.changes[0], 1 - 1 / RUNGS):
+            return False
+        try:
+            self._sides.train(side, self._sides.full)
+        except TrialError as error:
+            self._sides.excluded[side.name] = str(error)
+            return False
+        return True
+
+    def _pairs(self, tried: Sequence[Side]) -> list[Side]:
         """The best changes of different causes together."""
-        promising = sorted(tried, key=lambda one: _rank(one.last), reverse=True)
+        single = [one for one in tried if len(one.changes) == 1 and not one.by_evaluation]
+        promising = sorted(single, key=lambda one: rank_of(one.last), reverse=True)
         # An accused cause stays in the game even when alone it changes nothing.
         first = [one for one in promising if self._causes(one)[0] in self._accused]
         chosen = [*first, *(one for one in promising if one not in first)][:4]
         found = []
         for a, b in combinations(chosen, 2):
-            if self._time_is_up() or self._causes(a) == self._causes(b):
+            if self._causes(a) == self._causes(b) or not self._sides.affords(1 + TO_CONFIRM):
                 continue
-            arm = self._try((*a.changes, *b.changes), self._full)
-            if arm is not None:
-                found.append(arm)
-                if self._helps(arm, control):
+            side = self._attempt((*a.changes, *b.changes), self._sides.full)
+            if side is not None:
+                found.append(side)
+                if self._helps(side):
                     break
+        return found
+
+    def _alone(self) -> list[Side]:
+        """What is asked last."""
+        sides, found = self._sides, []
+        for change in changes():
+            if not change.alone:
+                continue
+            if (sides.case.forwards or 0) >= change.stretch * sides.full:
+                sides.excluded[change.name] = (
+                    f"The training itself made {sides.case.forwards:,} passes."
+                )
+            elif self._in_budget(change, change.stretch):
+                side = self._attempt((change,), sides.full)
+                found += [] if side is None else [side]
         return found
 
     def _at_once(self) -> list[Trial]:
@@ -374,81 +287,71 @@ class _Trials:
             if not change.at_once:
                 continue
             try:
-                before = self._as_it_is(())
-                after = self._as_it_is((change,))
+                before = self._as_it_is((), change)
+                after = self._as_it_is((change,), change)
             except (NotApplicable, TrialError) as error:
-                self._excluded[change.name] = lacking(error)
+                self._sides.excluded[change.name] = reason(error)
                 continue
-            measured = gain([before], [after])
-            recovered = cured(before, after)
-            found.append(
-                Trial(
-                    change=change.name,
-                    causes=(change.cause,),
-                    words=change.words,
-                    steps=0,
-                    control=before.balanced_accuracy,
-                    changed=after.balanced_accuracy,
-                    gain=measured.mean,
-                    ci95=(measured.low, measured.high),
-                    chance=after.chance,
-                    seeds=1,
-                    images=len(after.targets),
-                    missed=after.missed,
-                    recovered=recovered,
-                    proved=recovered and measured.low > 0,
-                )
-            )
+            side = Side((change,), 0, None)
+            told = self._measured(side, [before], [after])
+            found.append(replace(told, steps=0, proved=told.recovered and told.ci95[0] > 0))
         return found
 
-    def _as_it_is(self, made: Sequence[Change]) -> Score:
-        trainee = self._arm(made, seed=0, start=False).trainee
+    def _as_it_is(self, made: Sequence[Change], judged: Change) -> Score:
+        sides = self._sides
+        trainee = sides.make(made, from_start=False).trainee
         assert trainee is not None
-        return score(trainee, self._held_out)
+        if judged.on_evaluation and not sides.evaluation:
+            raise NotApplicable("Too few evaluation images were captured.")
+        return score(trainee, sides.evaluation if judged.on_evaluation else sides.held_out)
 
-    def _confirmed(self, control: Arm, tried: Sequence[Arm], reproduced: bool) -> list[Trial]:
+    # -- proofs --------------------------------------------------------------------------------
+
+    def _confirmed(self, tried: Sequence[Side], reproduced: bool) -> list[Trial]:
         """Trials of all sides at full length; the best ones under a second seed too."""
-        full = [one for one in tried if self._full in one.scores]
+        full = [one for one in tried if self._sides.full in one.scores]
+        order = [one.name for one in changes()]
         full.sort(
             key=lambda one: (
-                self._helps(one, control),
-                self._causes(one)[0] in self._accused,
-                _rank(one.last),
-            ),
-            reverse=True,
+                not self._helps(one),
+                self._causes(one)[0] not in self._accused,
+                # Of changes that do about as well the more exact one is the likelier cause.
+                -round(one.last.balanced_accuracy, 1),
+                order.index(one.changes[0].name),
+            )
         )
-        found = []
-        for i, arm in enumerate(full):
-            confirm = i < MOST_CONFIRMED and reproduced and self._helps(arm, control)
-            found.append(self._trial(arm, confirm=confirm))
+        found: list[Trial] = []
+        for i, side in enumerate(full):
+            wanted = i < MOST_CONFIRMED and reproduced and self._helps(side)
+            affords = not found or self._sides.affords(TO_CONFIRM - 1)
+            found.append(self._trial(side, confirm=wanted and affords))
         return found
 
-    def _trial(self, arm: Arm, *, confirm: bool) -> Trial:
-        before, after = [self._control(0).scores[self._full]], [arm.scores[self._full]]
+    def _trial(self, side: Side, *, confirm: bool) -> Trial:
+        sides = self._sides
+        before, after = [self._before(side)], [side.scores[sides.full]]
         guarded = False
         if confirm:
             try:
                 for seed in SEEDS[1:]:
-                    control = self._control(seed)
-                    self._train(control, self._full, seed=seed)
-                    again = self._arm(arm.changes, seed=seed)
-                    self._train(again, self._full, seed=seed)
-                    before.append(control.last)
-                    after.append(again.last)
-                permuted = self._permuted(arm.changes)
+                    sides.train(sides.control(seed), sides.full)
+                    again = sides.make(side.changes, seed=seed)
+                    after.append(sides.train(again, sides.full))
+                    before.append(self._before(again))
+                permuted = self._permuted(side.changes)
                 guarded = permuted is not None and not permuted.recovered
             except (NotApplicable, TrialError) as error:
-                self._notes.append(f"{arm.name} could not be repeated: {lacking(error)}")
-        told = self._measured(arm, before, after)
+                self._notes.append(f"{side.name} could not be repeated: {reason(error)}")
+        told = self._measured(side, before, after)
         return replace(told, proved=guarded and told.recovered and told.ci95[0] > 0)
 
-    def _measured(self, arm: Arm, before: Sequence[Score], after: Sequence[Score]) -> Trial:
+    def _measured(self, side: Side, before: Sequence[Score], after: Sequence[Score]) -> Trial:
         measured = gain(before, after)
         return Trial(
-            change=arm.name,
-            causes=self._causes(arm),
-            words=" and ".join(one.words for one in arm.changes),
-            steps=min(self._full, arm.passes),
+            change=side.name,
+            causes=self._causes(side),
+            words=" and ".join(one.words for one in side.changes),
+            steps=side.passes,
             control=sum(one.balanced_accuracy for one in before) / len(before),
             changed=sum(one.balanced_accuracy for one in after) / len(after),
             gain=measured.mean,
@@ -463,77 +366,117 @@ class _Trials:
 
     def _permuted(self, made: Sequence[Change]) -> Score | None:
         """The same side with labels that belong to other images."""
+        sides = self._sides
         try:
-            trainee = trainee_of(self._case, self._order(0), from_start=self._from_start)
-            for change in made:
-                change.apply(self._lab, trainee)
-            permute_labels(self._lab, trainee)
-            trainee.train(self._full, seed=self._seed)
-            return score(trainee, self._held_out)
+            side = sides.make(made)
+            assert side.trainee is not None
+            permute_labels(sides.lab, side.trainee)
+            return sides.train(side, sides.full)
         except (NotApplicable, TrialError) as error:
-            self._notes.append(f"No control with permuted labels: {lacking(error)}")
+            self._notes.append(f"No control with permuted labels: {reason(error)}")
             return None
 
-    def _released(self, tried: Sequence[Arm]) -> list[Trial]:
+    def _released(self, tried: Sequence[Side]) -> list[Trial]:
         """Faults of form that keep the network from learning anything, if only by heart.
 
         Where labels tell nothing about images no held-out image can show that a change helps.
         """
-        exact = [one for one in tried if all(change.form for change in one.changes)]
+        if self._reference is None or not self._reference.nothing:
+            return []
         found = []
-        for arm in exact[:MOST_CONFIRMED]:
-            if self._causes(arm)[0] not in self._accused:
-                continue
-            try:
-                sides = [(self._control(0), arm)]
-                for seed in SEEDS[1:]:
-                    self._train(self._control(seed), self._full, seed=seed)
-                    again = self._arm(arm.changes, seed=seed)
-                    self._train(again, self._full, seed=seed)
-                    sides.append((self._control(seed), again))
-                before = [self._by_own_images(one) for one, _ in sides]
-                after = [self._by_own_images(one) for _, one in sides]
-            except (NotApplicable, TrialError) as error:
-                self._notes.append(f"{arm.name} could not be repeated: {lacking(error)}")
-                continue
-            freed = all(cured(old, new) for old, new in zip(before, after))
-            if freed and gain(before, after).low > 0:
-                found.append(
-                    replace(self._measured(arm, before, after), proved=True, judged_on="trained")
-                )
+        for side in tried:
+            exact = all(one.form and not one.on_evaluation for one in side.changes)
+            if exact and self._causes(side)[0] in self._accused:
+                try:
+                    found.append(self._by_heart(side))
+                except (NotApplicable, TrialError) as error:
+                    self._notes.append(f"{side.name} could not be repeated: {reason(error)}")
+                if len(found) and found[-1].proved:
+                    break
         return found
 
-    def _by_own_images(self, arm: Arm) -> Score:
-        if arm.trainee is None:
-            raise TrialError("its copy was given back to stay within the memory limit.")
-        return score(arm.trainee, self._known())
+    def _by_heart(self, side: Side) -> Trial:
+        """Both sides on a few images, again and again, until the changed one knows them."""
+        sides, few = self._sides, self._few()
+        allowed = max(sides.seconds_left, BY_HEART_SHARE * self._budget) / (2 * len(SEEDS))
+        before: list[Score] = []
+        after: list[Score] = []
+        passes = 0
+        for seed in SEEDS:
+            changed = sides.make(side.changes, seed=seed, batches=few)
+            control = sides.make((), seed=seed, batches=few)
+            assert changed.trainee is not None
+            assert control.trainee is not None
+            until = sides.clock() + (allowed if seed == SEEDS[0] else math.inf)
+            most = MOST_STEPS if seed == SEEDS[0] else passes
+            while changed.trainee.step < most and sides.clock() < until:
+                changed.trainee.train(BY_HEART_STEP, seed=sides.seed + seed, clock=sides.clock)
+                known = score(changed.trainee, few)
+                if seed == SEEDS[0] and known.advantage >= BY_HEART_ADVANTAGE:
+                    break
+            passes = changed.trainee.step
+            control.trainee.train(passes, seed=sides.seed + seed, clock=sides.clock)
+            before.append(score(control.trainee, few))
+            after.append(score(changed.trainee, few))
+            if not cured(before[-1], after[-1]):
+                break
+        told = replace(self._measured(side, before, after), steps=passes, judged_on="trained")
+        return replace(
+            told, proved=told.recovered and told.ci95[0] > 0 and told.seeds == len(SEEDS)
+        )
 
-    def _known(self) -> Sequence[CapturedBatch]:
-        return self._training[:: max(1, len(self._training) // MOST_BY_HEART)]
-
-    def _by_heart(self, arms: Sequence[Arm]) -> float:
-        """The best advantage on images that a side was trained on; Adam's is asked in any case."""
-        names = {one.name for one in arms}
-        able = next(one for one in changes() if one.name == "adam")
-        extra = None if able.name in names else self._try((able,), self._full)
-        arms = arms if extra is None else [*arms, extra]
-        found = [0.0]
-        for arm in arms:
-            try:
-                found.append(self._by_own_images(arm).advantage)
-            except TrialError as error:
-                self._notes.append(f"{arm.name}: {lacking(error)}")
-        return max(found)
+    def _few(self) -> tuple[CapturedBatch, ...]:
+        """As few batches as hold the images to be learned by heart, and two classes."""
+        found: list[CapturedBatch] = []
+        images = 0
+        for batch in self._sides.training:
+            found.append(batch)
+            images += rows_of(batch) or 0
+            if images >= BY_HEART_IMAGES and len(found) > 1:
+                break
+        return tuple(found)
 
     # -- judging -------------------------------------------------------------------------------
 
-    def _causes(self, arm: Arm) -> tuple[CauseId, ...]:
-        return tuple(_cause_of(one, self._lab) for one in arm.changes)
+    def _attempt(self, made: Sequence[Change], until: int) -> Side | None:
+        """A side trained that far, unless its copy says that none of its causes is the matter."""
+        side = self._sides.attempt(made, until)
+        if side is None or side.trainee is None or len(made) > 1:
+            return side
+        tell = made[0].cause_by_copy
+        if tell is not None and side.last.recovered:
+            cause = tell(self._sides.lab, side.trainee)
+            if cause is None:
+                self._sides.excluded[side.name] = "It knows the training images as well."
+                return None
+            self._by_copy[side.name] = (cause,)
+        return side
 
-    def _helps(self, arm: Arm, control: Arm) -> bool:
-        if self._full not in arm.scores or self._full not in control.scores:
+    def _in_budget(self, change: Change, lengths: float) -> bool:
+        """Whether the budget holds so much more, and a proof after it; else it is noted."""
+        if self._sides.affords(lengths + TO_CONFIRM):
+            return True
+        self._sides.excluded[change.name] = "The budget was spent."
+        self._cut_short = True
+        return False
+
+    def _causes(self, side: Side) -> tuple[CauseId, ...]:
+        known = self._by_copy.get(side.name)
+        return known or tuple(_cause_of(one, self._sides.lab) for one in side.changes)
+
+    def _before(self, side: Side) -> Score:
+        """The control of the same seed, by the same images."""
+        control = self._sides.control(side.seed)
+        known = control.on_evaluation if side.by_evaluation else control.scores
+        return known[self._sides.full]
+
+    def _found(self, tried: Sequence[Side]) -> bool:
+        return any(self._helps(one) for one in tried)
+
+    def _helps(self, side: Side) -> bool:
+        if self._sides.full not in side.scores:
             return False
-        before, after = control.scores[self._full], arm.scores[self._full]
+        before, after = self._before(side), side.scores[self._sides.full]
         return cured(before, after) and gain([before], [after]).low > 0
 
 
@@ -543,13 +486,6 @@ def _cause_of(change: Change, lab: Lab) -> CauseId:
         return change.cause if change.cause_of is None else change.cause_of(lab)
     except NotApplicable:
         return change.cause
-
-
-def _bytes(trainee: Trainee | None) -> int:
-    """Of the parameters."""
-    if trainee is None:
-        return 0
-    return sum(one.numel() * one.element_size() for one in trainee.model.parameters())
 
 
 def _ill(one: Score, starved: bool) -> bool:
@@ -566,7 +502,3 @@ def cured(before: Score, after: Score) -> bool:
     if not before.recovered:
         return after.recovered
     return after.recovered and bool(before.missed) and 2 * len(after.missed) <= len(before.missed)
-
-
-def _rank(one: Score) -> tuple[float, float]:
-    return one.balanced_accuracy, -one.log_loss
