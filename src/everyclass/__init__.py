@@ -39,6 +39,7 @@ _HOME = {
     "watch": "everyclass.capture.watching",
     "check": "everyclass.diagnosis.check",
     "check_case": "everyclass.diagnosis.check",
+    "diagnose": "everyclass.diagnosis.live",
     "diagnose_case": "everyclass.diagnosis.diagnose",
     "Diagnosis": "everyclass.diagnoses",
     "DataSource": "everyclass.workflows.prepare",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from everyclass.diagnoses import Diagnosis
     from everyclass.diagnosis.check import check, check_case
     from everyclass.diagnosis.diagnose import diagnose_case
+    from everyclass.diagnosis.live import diagnose
     from everyclass.errors import EveryclassError, InputError
     from everyclass.findings import CheckResult, Finding
     from everyclass.images.audit import audit_images
@@ -95,6 +97,7 @@ __all__ = [
     "balanced_weights",
     "check",
     "check_case",
+    "diagnose",
     "diagnose_case",
     "effective_number_weights",
     "epoch_order",

@@ -5,7 +5,8 @@ Comes in: numbers that trials measured. Goes out: values with their JSON form. K
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -185,3 +186,34 @@ class Diagnosis:
                 lines += [f"      {remedy.code}"] if remedy.code else []
         lines += self.notes
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return "".join(self._html())
+
+    def _html(self) -> Iterator[str]:
+        """For a notebook: the answer, the causes with their remedies, the trials as a table."""
+        yield f"<p><b>{html.escape(self.sentence)}</b></p><ol>"
+        remedies = {one.cause: one for one in self.remedies}
+        for cause in self.causes:
+            state = "proved" if cause.proved else "suspected"
+            yield f"<li><b>{cause.id}</b> ({state}): {html.escape(cause.sentence)}"
+            remedy = remedies.get(cause.id)
+            if remedy is not None:
+                yield f"<br><i>{html.escape(remedy.sentence)}</i>"
+                yield f"<br><code>{html.escape(remedy.code)}</code>" if remedy.code else ""
+            yield "</li>"
+        yield "</ol>"
+        if self.trials:
+            yield (
+                "<table><tr><th>tried on a copy</th><th>without</th><th>with</th>"
+                "<th>gain, 95 %</th><th></th></tr>"
+            )
+            for one in self.trials:
+                state = "proved" if one.proved else ""
+                yield (
+                    f"<tr><td>{html.escape(one.words)}</td><td>{one.control:.2f}</td>"
+                    f"<td>{one.changed:.2f}</td><td>{one.ci95[0]:+.2f} to {one.ci95[1]:+.2f}</td>"
+                    f"<td>{state}</td></tr>"
+                )
+            yield "</table>"
+        yield from (f"<p>{html.escape(one)}</p>" for one in self.notes)

@@ -72,6 +72,7 @@ class Change:
             `cause`.
         on_evaluation: it is judged by evaluation images.
         stretch: it is trained so many times as long.
+        pairing: it gives images other labels, or another look.
         alone: it is tried when nothing else helped, and in no pair.
     """
 
@@ -86,6 +87,7 @@ class Change:
     cause_by_copy: Callable[[Lab, Trainee], CauseId | None] | None = None
     on_evaluation: bool = False
     stretch: int = 1
+    pairing: bool = False
     alone: bool = False
 
 
@@ -327,6 +329,7 @@ _CHANGES: tuple[Change, ...] = (
         remedy="Labels lag one place behind their images: join them by name, not by position.",
         apply=neighbouring_labels(1),
         form=True,
+        pairing=True,
     ),
     Change(
         name="labels-one-on",
@@ -335,6 +338,7 @@ _CHANGES: tuple[Change, ...] = (
         remedy="Labels run one place ahead of their images: join them by name, not by position.",
         apply=neighbouring_labels(-1),
         form=True,
+        pairing=True,
     ),
     Change(
         name="evaluation-images",
@@ -345,6 +349,7 @@ _CHANGES: tuple[Change, ...] = (
         apply=evaluation_images,
         cause_by_copy=augmentation_cause,
         on_evaluation=True,
+        pairing=True,
     ),
     Change(
         name="longer",

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch import nn
 from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import Check, NotApplicable
-from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.causes import (
     evaluation,
     fitting,
@@ -34,8 +33,8 @@ from everyclass.diagnosis.causes import (
     rows,
     stream,
 )
+from everyclass.diagnosis.given import Batch, LossFunction, live_case
 from everyclass.diagnosis.material import Material, fits, loaded, unwrapped
-from everyclass.diagnosis.nested import scores_in, tensors_in
 from everyclass.diagnosis.snapshot import untouched
 from everyclass.errors import InputError
 from everyclass.findings import CheckResult
@@ -56,10 +55,6 @@ CHECKS: tuple[Check, ...] = (
     *fitting.CHECKS,
 )
 """Every check, exact and cheap ones first."""
-
-TARGET_KEYS = ("labels", "label", "targets", "target", "y")
-
-Batch = tuple[Any, Tensor] | Sequence[Any] | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +132,7 @@ class CheckReport:
 def check(
     model: nn.Module,
     batch: Batch,
-    loss_fn: Callable[[Any, Tensor], Tensor] | None,
+    loss_fn: LossFunction | None,
     optimizer: Optimizer | Sequence[Optimizer] | None = None,
     *,
     evaluation_batch: Batch | None = None,
@@ -170,30 +165,14 @@ def check(
         >>> print(report)  # doctest: +SKIP
     """
     start = time.monotonic()
-    _require(isinstance(model, nn.Module), f"model is {_kind(model)}.", "Pass a torch.nn.Module.")
-    _require(
-        not any(isinstance(p, UninitializedParameter) for p in model.parameters()),
-        "The model has lazy layers that have seen no batch yet.",
-        "Send one batch through it first.",
-    )
-    own_loss = loss_fn is None
-    _require(own_loss or callable(loss_fn), f"loss_fn is {_kind(loss_fn)}.", "Pass a function.")
-    counts = None if class_counts is None else tuple(int(one) for one in class_counts)
-    _require(
-        counts is None or not classes or len(counts) == len(classes),
-        f"{len(counts or ())} class_counts for {len(classes)} classes.",
-        "Give one count a class.",
-    )
-    case = Case(
-        model=model,
-        optimizers=_optimizers(optimizer),
-        loss_function=_own_loss if loss_fn is None else _fitted(loss_fn),
-        n_classes=len(classes) or (len(counts) if counts else None),
-        batches=(_captured(batch, "batch", keep_targets=own_loss),),
-        evaluation=()
-        if evaluation_batch is None
-        else (_captured(evaluation_batch, "evaluation_batch", keep_targets=own_loss),),
-        class_counts=counts,
+    case = live_case(
+        model,
+        (("batch", batch),),
+        loss_fn,
+        optimizer,
+        evaluation=() if evaluation_batch is None else (("evaluation_batch", evaluation_batch),),
+        classes=classes,
+        class_counts=class_counts,
     )
     with untouched(unwrapped(model), case.optimizers):
         material = Material(case, initial=initial, classes=tuple(classes))
@@ -232,93 +211,3 @@ def _run_all(material: Material) -> tuple[CheckResult, ...]:
         rest = (numbers.get(one.name) or one.result(material) for one in others)
         return (found, *rest)
     return (found, *(one.result(material, finite=False) for one in others))
-
-
-def _captured(batch: Batch, name: str, *, keep_targets: bool) -> CapturedBatch:
-    """The batch in the form of captured ones."""
-    inputs, targets = _parted(batch, name)
-    _require(
-        isinstance(targets, Tensor),
-        f"The targets of {name} are {_kind(targets)}.",
-        "Pass a tensor.",
-    )
-    if isinstance(batch, Mapping) and keep_targets:
-        inputs = dict(batch)  # the model computes its own loss from the targets
-    tensors = list(tensors_in(inputs))
-    _require(bool(tensors), f"{name} holds no input tensor.", "Pass (inputs, targets).")
-    sizes = {tensor.shape[0] for tensor in tensors if tensor.ndim}
-    _require(
-        targets.ndim == 0 or targets.shape[0] in sizes,
-        f"{name} has {targets.shape[0] if targets.ndim else 1} targets for inputs of "
-        f"{sorted(sizes)} rows.",
-        "Pass inputs and targets of the same images.",
-    )
-    if isinstance(inputs, Mapping):
-        return CapturedBatch(args=(), keywords=dict(inputs), targets=targets)
-    args = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-    return CapturedBatch(args=args, targets=targets)
-
-
-def _parted(batch: Batch, name: str) -> tuple[Any, Any]:
-    if isinstance(batch, Mapping):
-        key = next((one for one in TARGET_KEYS if one in batch), None)
-        _require(
-            key is not None,
-            f"{name} is a dict without targets (keys: {', '.join(map(str, batch))}).",
-            "Name them 'labels', or pass (inputs, targets).",
-        )
-        return {k: value for k, value in batch.items() if k != key}, batch[str(key)]
-    _require(
-        isinstance(batch, (tuple, list)) and len(batch) == 2,
-        f"{name} is {_kind(batch)}, not (inputs, targets).",
-        "Pass (inputs, targets); several inputs go into a tuple or a dict.",
-    )
-    return batch[0], batch[1]
-
-
-def _optimizers(optimizer: Optimizer | Sequence[Optimizer] | None) -> tuple[Optimizer, ...]:
-    if optimizer is None:
-        return ()
-    given = tuple(optimizer) if isinstance(optimizer, (tuple, list)) else (optimizer,)
-    for one in given:
-        _require(
-            isinstance(one, Optimizer),
-            f"optimizer is {_kind(one)}.",
-            "Pass a torch.optim.Optimizer, or several in a list.",
-        )
-    return given
-
-
-def _own_loss(outputs: Any, targets: Tensor) -> Tensor:
-    """The loss that the model computed itself."""
-    found = outputs.get("loss") if isinstance(outputs, Mapping) else getattr(outputs, "loss", None)
-    if not isinstance(found, Tensor):
-        raise TypeError(
-            f"loss_fn is None and the model's output ({type(outputs).__name__}) has no loss."
-        )
-    return found
-
-
-def _fitted(loss_fn: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
-    """Torch's own losses take tensors: of a structured output they get the scores."""
-    home = getattr(loss_fn, "__module__", None) or type(loss_fn).__module__
-    if not str(home).startswith("torch.nn"):
-        return loss_fn
-
-    def fitted(outputs: Any, targets: Tensor) -> Tensor:
-        n_rows = targets.shape[0] if targets.ndim else None
-        scores = outputs if isinstance(outputs, Tensor) else scores_in(outputs, n_rows=n_rows)
-        return loss_fn(scores, targets)
-
-    return fitted
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    return f"of type {type(value).__name__}"
-
-
-def _require(fact: bool, otherwise: str, remedy: str) -> None:
-    if not fact:
-        raise InputError(otherwise, where="check", remedy=remedy)

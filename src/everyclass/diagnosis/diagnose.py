@@ -200,7 +200,7 @@ def _own(name: str, best: Score, n_tried: int) -> str:
 
 
 def _sentence(verdict: Verdict | None, causes: Sequence[Cause], report: TrialReport) -> str:
-    state = f"The training is {verdict}" if verdict else "The training was not watched"
+    state = _STATES[verdict] if verdict else "The training was not watched"
     if not causes:
         if report.control is None:
             return f"{state}; no experiment could be made."
@@ -245,6 +245,13 @@ def _code(cause: Cause, case: Case) -> str:
     return "" if place is None else f"{place}: {_CODE.get(cause.id, '')}".rstrip(": ")
 
 
+_STATES: dict[Verdict, str] = {
+    "healthy": "The training is healthy",
+    "collapsed": "The training has collapsed",
+    "starved": "Some classes are never predicted",
+    "not-learning": "The training does not learn",
+    "diverged": "The training has diverged",
+}
 _FACTORS = {
     "rate-tenth": 0.1,
     "rate-hundredth": 0.01,

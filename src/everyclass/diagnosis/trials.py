@@ -197,10 +197,13 @@ class _Trials:
         return ("class-imbalance",) if uneven and "class-imbalance" not in self._accused else ()
 
     def _searched(self, tried: Sequence[Side]) -> list[Side]:
-        """Everything else, unless labels say nothing: then nothing can help."""
+        """Everything else; where labels say nothing, what gives an image another label or another
+        look, as nothing else can help."""
         self._reference = self._asked()
         if self._reference is not None and self._reference.nothing:
-            return []
+            pairings = [one for one in changes() if one.pairing]
+            sides = [self._attempt((one,), self._sides.full) for one in pairings]
+            return [one for one in sides if one is not None]
         found = self._halving(tried)
         if not self._found(found):
             found += self._pairs([*tried, *found])
