@@ -173,20 +173,44 @@ def _unrelated(report: TrialReport) -> Cause | None:
     if best.recovered:
         return None
     told = reference.held_out
-    low, high = told.interval
     tried = [one for one in report.trials if one.steps]
-    return Cause(
-        id="labels-unrelated",
-        proved=True,
-        sentence=(
-            "The labels tell nothing about the images. A small residual network of ours, trained "
-            f"on {reference.images:,} of them, gives {told.balanced_accuracy:.2f} on "
-            f"{len(told.targets):,} held-out ones (95 %: {low:.2f} to {high:.2f}; chance "
-            f"{told.chance:.2f}), with the labels permuted {permuted.balanced_accuracy:.2f}; yet "
-            f"it learns {len(by_heart.targets)} of them by heart "
-            f"({by_heart.balanced_accuracy:.2f}). {_own(name, best, len(tried))}"
-        ),
+    facts = (
+        f"A small residual network of ours, trained on {reference.images:,} training images, gives "
+        f"{told.balanced_accuracy:.2f} on {len(told.targets):,} held-out ones "
+        f"({_interval(told)}), with the labels permuted {permuted.balanced_accuracy:.2f}; yet it "
+        f"learns {len(by_heart.targets)} of them by heart ({by_heart.balanced_accuracy:.2f})."
     )
+    seen = reference.on_evaluation
+    if seen is None or not seen.tells:
+        return Cause(
+            id="labels-unrelated",
+            proved=True,
+            sentence=f"The labels tell nothing about the images. {facts} "
+            f"{_own(name, best, len(tried))}",
+        )
+    there = (
+        f"{facts} Trained on evaluation images, which are seen without augmentation, it gives "
+        f"{seen.held_out.balanced_accuracy:.2f} on others of them ({_interval(seen.held_out)}), "
+        f"and {seen.training.balanced_accuracy:.2f} on training images, of which it is "
+        f"{'as sure' if seen.recognises else 'less sure'} ({100 * seen.sure_of_training:.0f} % "
+        f"against {100 * seen.sure:.0f} %)."
+    )
+    if seen.recognises:
+        return Cause(
+            id="labels-unrelated",
+            proved=True,
+            sentence=f"The training labels tell nothing about the training images. {there}",
+        )
+    return Cause(
+        id="augmentation-too-strong",
+        proved=True,
+        sentence=f"Augmented, the training images show nothing of their class. {there}",
+    )
+
+
+def _interval(score: Score) -> str:
+    low, high = score.interval
+    return f"95 %: {low:.2f} to {high:.2f}; chance {score.chance:.2f}"
 
 
 def _own(name: str, best: Score, n_tried: int) -> str:
@@ -221,11 +245,8 @@ def _remedies(
             names = cause.trial.change.split(" + ")
             of_trial = by_name[names[cause.trial.causes.index(cause.id)]]
         sentence = by_check.get(cause.id) or of_trial
-        if cause.id == "labels-unrelated":
-            sentence = (
-                "Look at a few images with their labels as the loader gives them: file lists that "
-                "are sorted differently, or a wrong column, are the usual reasons."
-            )
+        if not sentence:
+            sentence = _WITHOUT_TRIAL.get(cause.id, "")
         if sentence:
             yield Remedy(cause=cause.id, sentence=sentence, code=_code(cause, case))
 
@@ -251,6 +272,12 @@ _STATES: dict[Verdict, str] = {
     "starved": "Some classes are never predicted",
     "not-learning": "The training does not learn",
     "diverged": "The training has diverged",
+}
+_WITHOUT_TRIAL: dict[CauseId, str] = {
+    "labels-unrelated": "Look at a few images with their labels as the loader gives them: file "
+    "lists that are sorted differently, or a wrong column, are the usual reasons.",
+    "augmentation-too-strong": "Look at a few training images as the network gets them: if you "
+    "cannot name their class, weaken the augmentation until you can.",
 }
 _FACTORS = {
     "rate-tenth": 0.1,

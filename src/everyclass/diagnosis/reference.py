@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,39 @@ BY_HEART_ADVANTAGE = 0.5
 WIDTHS = (16, 32, 64)
 
 
+SURE_SHARE = 0.8
+"""Of the confidence on evaluation images, from which training images count as recognised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnEvaluation:
+    """What the network makes of images as evaluations get them, when it learns from such ones.
+
+    Args:
+        held_out: its decisions on evaluation images that it was not trained on.
+        training: its decisions on training images.
+        sure, sure_of_training: mean probability of its decisions on either, in [1 / C, 1].
+    """
+
+    held_out: Score
+    training: Score
+    sure: float
+    sure_of_training: float
+
+    @property
+    def tells(self) -> bool:
+        """It tells evaluation images apart, and training images by far not as well."""
+        there = self.training.advantage < 0.5 * self.held_out.advantage
+        return self.held_out.recovered and there
+
+    @property
+    def recognises(self) -> bool:
+        """It is as sure of training images as of evaluation images: then their labels are others,
+        not their looks."""
+        chance = 1 / self.training.n_classes
+        return self.sure_of_training - chance >= SURE_SHARE * (self.sure - chance)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
     """What the network of ours makes of the images.
@@ -50,6 +83,8 @@ class Reference:
         permuted: the same after training with the labels of other images; None where it tells
             held-out images apart.
         by_heart: its decisions on a few images that it saw again and again; None likewise.
+        on_evaluation: what it makes of evaluation images, where it makes nothing of training's and
+            enough of them are known.
         images: it was trained on.
         passes: it made, of up to 32 images.
     """
@@ -59,6 +94,7 @@ class Reference:
     by_heart: Score | None
     images: int
     passes: int
+    on_evaluation: OnEvaluation | None = None
 
     @property
     def tells(self) -> bool:
@@ -80,75 +116,110 @@ def ask_reference(
     training: Sequence[CapturedBatch],
     held_out: Sequence[CapturedBatch],
     *,
+    evaluation: tuple[Sequence[CapturedBatch], Sequence[CapturedBatch]] = ((), ()),
     n_classes: int,
     seed: int,
     seconds: float,
     clock: Callable[[], float],
 ) -> Reference:
-    """Train the network three times.
+    """Train the network: once, and thrice more where it makes nothing of the images.
 
     Args:
         training, held_out: batches with class ids as targets.
+        evaluation: evaluation batches to train on and to judge by; empty for none.
         n_classes: C.
         seed: of weights and draws.
-        seconds: for each of the three, at most.
+        seconds: for each training, at most.
         clock: tells the seconds.
     Raises:
         NotApplicable: the batches hold no images, or their targets are no class ids.
     """
-    images, labels = _images(training)
-    others, wanted = _images(held_out)
-    n_classes = max(n_classes, int(labels.max()) + 1)
-    axes = (0, 2, 3) if images.ndim == 4 else (0,)
-    mean, sd = images.mean(axes, keepdim=True), images.std(axes, keepdim=True).clamp(min=1e-6)
-    images, others = (images - mean) / sd, (others - mean) / sd
-    generator = torch.Generator().manual_seed(seed + 5)
-    few = slice(0, BY_HEART_IMAGES)
-    permuted = labels[torch.randperm(len(labels), generator=generator)]
+    own, others = _images(training), _images(held_out)
+    few = (own[0][:BY_HEART_IMAGES], own[1][:BY_HEART_IMAGES])
 
-    def trained(x: Tensor, y: Tensor, judged: tuple[Tensor, Tensor]) -> tuple[Score, int]:
+    def ask(data: _Data, *judged: _Data) -> _Asked:
+        until = clock() + seconds
         with seeded(seed), torch.enable_grad():
-            network = _network(x, n_classes)
-            return _trained(network, (x, y), judged, until=clock() + seconds, clock=clock)
+            return _trained(data, judged, n_classes, until=until, clock=clock)
 
-    told, passes = trained(images, labels, (others, wanted))
-    asked = not told.recovered  # nobody asks for what memory explains where there is insight
-    return Reference(
-        held_out=told,
-        permuted=trained(images, permuted, (others, wanted))[0] if asked else None,
-        by_heart=trained(images[few], labels[few], (images[few], labels[few]))[0]
-        if asked
-        else None,
-        images=len(images),
-        passes=passes,
+    told = ask(own, others)
+    first = Reference(
+        held_out=told.scores[0],
+        permuted=None,
+        by_heart=None,
+        images=len(own[0]),
+        passes=told.passes,
+    )
+    if first.tells:
+        return first
+    generator = torch.Generator().manual_seed(seed + 5)
+    permuted = own[1][torch.randperm(len(own[1]), generator=generator)]
+    beside = replace(
+        first,
+        permuted=ask((own[0], permuted), others).scores[0],
+        by_heart=ask(few, few).scores[0],
+    )
+    if not beside.nothing or not evaluation[0]:
+        return beside
+    seen, judged = _images(evaluation[0]), _images(evaluation[1])
+    asked = ask(seen, judged, own)
+    return replace(
+        beside,
+        on_evaluation=OnEvaluation(
+            held_out=asked.scores[0],
+            training=asked.scores[1],
+            sure=asked.sure[0],
+            sure_of_training=asked.sure[1],
+        ),
     )
 
 
+_Data = tuple[Tensor, Tensor]
+"""Images and their labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    scores: tuple[Score, ...]
+    sure: tuple[float, ...]
+    passes: int
+
+
 def _trained(
-    network: nn.Module,
-    data: tuple[Tensor, Tensor],
-    judged: tuple[Tensor, Tensor],
+    data: _Data,
+    judged: Sequence[_Data],
+    n_classes: int,
     *,
     until: float,
     clock: Callable[[], float],
-) -> tuple[Score, int]:
+) -> _Asked:
     """Train with every class equally often; the decisions are those of the mean answer."""
     images, labels = data
-    n_classes = max(2, int(labels.max()) + 1)
+    axes = (0, 2, 3) if images.ndim == 4 else (0,)
+    mean, sd = images.mean(axes, keepdim=True), images.std(axes, keepdim=True).clamp(min=1e-6)
+    images = (images - mean) / sd
+    network = _network(images, max(n_classes, int(labels.max()) + 1))
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
-    shares = 1 / torch.bincount(labels, minlength=n_classes).clamp(min=1)[labels].double()
-    log_probs = []
+    shares = 1 / torch.bincount(labels).clamp(min=1)[labels].double()
+    labels = labels.to(images.device)
+    answers: list[list[Tensor]] = [[] for _ in judged]
     passes = 0
     for look in range(1, LOOKS + 1):
         while passes < look * MOST_PASSES // LOOKS and clock() <= until:
             rows = torch.multinomial(shares, min(BATCH, len(labels)), True).to(images.device)
-            loss = functional.cross_entropy(network(images[rows]), labels.to(images.device)[rows])
+            loss = functional.cross_entropy(network(images[rows]), labels[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             passes += 1
-        log_probs.append(_answers(network, judged[0]))
-    return _score(torch.stack(log_probs).mean(0), judged[1]), passes
+        for known, (others, _) in zip(answers, judged):
+            known.append(_answers(network, (others - mean) / sd))
+    means = [torch.stack(one).mean(0) for one in answers]
+    return _Asked(
+        scores=tuple(_score(mean, wanted) for mean, (_, wanted) in zip(means, judged)),
+        sure=tuple(float(one.softmax(1).amax(1).mean()) for one in means),
+        passes=passes,
+    )
 
 
 def _answers(network: nn.Module, images: Tensor) -> Tensor:

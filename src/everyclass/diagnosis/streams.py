@@ -20,12 +20,10 @@ from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.lab import Lab, ids_of
 from everyclass.diagnosis.material import pick_rows, rows_of
 from everyclass.diagnosis.nested import map_tensors
+from everyclass.diagnosis.reference import SURE_SHARE
 from everyclass.diagnosis.scores import Score, confidence, score
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
-
-SURE_SHARE = 0.8
-"""Of the confidence on evaluation images, from which training images count as recognised."""
 
 
 def reshuffle(lab: Lab, trainee: Trainee) -> None:

@@ -217,6 +217,7 @@ class _Trials:
             return ask_reference(
                 sides.training,
                 sides.held_out,
+                evaluation=(sides.lab.evaluation, sides.evaluation),
                 n_classes=sides.case.n_classes or 2,
                 seed=sides.seed,
                 seconds=REFERENCE_SHARE * self._budget,
