@@ -1,6 +1,6 @@
 """A training script as text: one of the scripts, with other images, another network, and edits.
 
-Comes in: a `Guise` and a `Place`. Goes out: the text of one standalone file, in which nothing tells
+Comes in: guises and a `Place`. Goes out: the text of one standalone file, in which nothing tells
 that it was composed: what the script imports from `scripts/parts` is written into it. An edit is a
 piece of text and what replaces it; the piece must occur exactly once, so that a guise cannot
 silently change nothing. Knows nothing of torch and of everyclass.
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -52,30 +54,70 @@ class Guise:
     Attributes:
         name: unique among all guises.
         script: the file of `scripts` that it changes.
-        places: where it is run.
-        edits: what is changed in the script.
+        places: where it is run; for a guise kept aside, the one it was written at.
+        around: what is changed in the script and is no fault (another optimizer, say): it stands
+            in the healthy twin too.
+        edits: the fault.
+        cure, cure_settings: what the healthy twin has in place of `edits`, and of settings that
+            are the fault themselves (a rate); empty when it only lacks them.
         begins: optimizer step at which the fault begins to act; None: at the first evaluation.
         accepts: cause ids that count as right besides the file's own.
         source: the case it was taken from, or "".
+        images, networks: where `matrix` may put it besides; () for wherever its edits fit.
     """
 
     name: str
     script: str
     places: tuple[Place, ...]
+    around: tuple[Edit, ...] = ()
     edits: tuple[Edit, ...] = ()
+    cure: tuple[Edit, ...] = ()
+    cure_settings: tuple[tuple[str, float], ...] = ()
     begins: int | None = 0
     accepts: tuple[str, ...] = ()
     source: str = ""
+    images: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 def compose(guise: Guise, at: Place) -> str:
-    """The text of the script.
+    """The text of the script with the fault.
 
     Raises:
-        ValueError: an edit or a setting that does not fit the script, or text that is not Python.
+        ValueError: an edit or a setting that does not fit the script.
+        SyntaxError: what comes of it is no Python.
     """
-    text = (SCRIPTS / f"{guise.script}.py").read_text()
-    parts = {"load_images": at.images, "Net": at.network}
+    text = written(guise.script, at, (*guise.around, *guise.edits), name=guise.name)
+    compile(text, f"{guise.name}.py", "exec")
+    return text
+
+
+def written(script: str, at: Place, edits: Iterable[Edit], *, name: str) -> str:
+    """The text of a script at a place, with edits in their order.
+
+    Args:
+        script: a file of `scripts`.
+        at: where it is put.
+        edits: each must fit exactly once.
+        name: for messages.
+    Raises:
+        ValueError: an edit or a setting that does not fit the script.
+    """
+    text = _whole(script, at.images, at.network)
+    for option, value in at.settings:
+        text = _with_default(text, option, value, name)
+    for old, new in edits:
+        if text.count(old) != 1:
+            raise ValueError(f"{name} ({at.name}): {old!r} occurs {text.count(old)} times.")
+        text = text.replace(old, new)
+    return text
+
+
+@cache
+def _whole(script: str, images: str, network: str) -> str:
+    """The script with its parts written into it."""
+    text = (SCRIPTS / f"{script}.py").read_text()
+    parts = {"load_images": images, "Net": network}
     bodies = []
     imports: set[str] = set()
     for match in PARTS_IMPORT.finditer(text):
@@ -84,15 +126,7 @@ def compose(guise: Guise, at: Place) -> str:
         bodies.append(body)
     opening, rest = _opening(PARTS_IMPORT.sub("", text))
     script_imports, rest = _divided(rest)
-    text = "\n\n".join([opening, _sorted_imports(imports | script_imports), "", *bodies, rest])
-    for name, value in at.settings:
-        text = _with_default(text, name, value, guise.name)
-    for old, new in guise.edits:
-        if text.count(old) != 1:
-            raise ValueError(f"{guise.name} ({at.name}): {old!r} occurs {text.count(old)} times.")
-        text = text.replace(old, new)
-    compile(text, f"{guise.name}.py", "exec")
-    return text
+    return "\n\n".join([opening, _sorted_imports(imports | script_imports), "", *bodies, rest])
 
 
 def _opening(text: str) -> tuple[str, str]:

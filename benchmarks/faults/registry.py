@@ -1,4 +1,8 @@
-"""All guises, by the file that holds them: a file a cause, and `healthy`."""
+"""All guises, by the file that holds them: a file a cause, and `healthy`.
+
+`guises` are those that watch, checks and trials were developed with; `held_out` were written
+afterwards, and are not to be read by who changes any of the three.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 
 import guises
+import held_out
 from compose import Guise, Place
 
 HEALTHY = "healthy"
@@ -41,9 +47,18 @@ class Cell:
 
 
 def all_guises() -> Iterator[tuple[str, Guise]]:
-    """(cause id, guise), in the order of the files' names."""
-    for module in sorted(found.name for found in pkgutil.iter_modules(guises.__path__)):
-        for guise in importlib.import_module(f"guises.{module}").GUISES:
+    """(cause id, guise) of those developed with, in the order of the files' names."""
+    yield from _of(guises)
+
+
+def held_out_guises() -> Iterator[tuple[str, Guise]]:
+    """(cause id, guise) of those kept aside."""
+    yield from _of(held_out)
+
+
+def _of(package: ModuleType) -> Iterator[tuple[str, Guise]]:
+    for module in sorted(found.name for found in pkgutil.iter_modules(package.__path__)):
+        for guise in importlib.import_module(f"{package.__name__}.{module}").GUISES:
             yield module.replace("_", "-"), guise
 
 

@@ -9,6 +9,7 @@ GUISES = (
             place("pbc", "bn_cnn", epochs=6),
         ),
         edits=(("nn.BatchNorm2d(out_channels)", "nn.BatchNorm2d(out_channels, momentum=0.0001)"),),
+        networks=("bn_cnn",),
         begins=None,
         source="facebookresearch/higher#55: running statistics (almost) never updated",
     ),
@@ -25,6 +26,7 @@ GUISES = (
                 "    model.eval()\n",
             ),
         ),
+        networks=("resnet18", "bn_cnn"),
         begins=None,
     ),
 )

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import BALANCED
 
 GUISES = (
     Guise(
@@ -8,6 +9,9 @@ GUISES = (
             place("digits_anomaly", "tutorial_cnn", lr=0.0002, epochs=8),
             place("digits_anomaly", "bn_cnn", lr=0.0002, epochs=6),
         ),
+        cure=(BALANCED,),
+        images=("digits_anomaly",),
+        networks=("tutorial_cnn", "bn_cnn"),
         accepts=("undertrained", "learning-rate-too-low"),
         source="abhuse/polyloss-pytorch#5",
     ),
@@ -19,18 +23,24 @@ GUISES = (
             place("pbc", "tutorial_cnn", lr=0.0005, epochs=8),
             place("digits_rare", "vgg", lr=0.0002, epochs=16),
         ),
+        cure=(BALANCED,),
+        images=("pbc", "digits_rare"),
+        networks=("tutorial_cnn", "vgg"),
         accepts=("undertrained", "learning-rate-too-low"),
     ),
     Guise(
         name="demo-by-the-tutorial",
         script="plain",
         places=(place("demo", "tutorial_cnn", lr=0.001, epochs=10),),
-        edits=(
+        around=(
             (
                 "optim.Adam(model.parameters(), lr=args.lr)",
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
+        cure=(BALANCED,),
+        images=("demo",),
+        networks=("tutorial_cnn",),
         accepts=("undertrained", "learning-rate-too-low"),
     ),
 )

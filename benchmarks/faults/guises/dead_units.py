@@ -9,6 +9,7 @@ GUISES = (
             ("self.fc2 = nn.Linear(120, 84)", "self.fc2 = nn.Linear(120, 2)"),
             ("self.fc3 = nn.Linear(84, num_classes)", "self.fc3 = nn.Linear(2, num_classes)"),
         ),
+        cure_settings=(("lr", 0.001),),
         accepts=("learning-rate-too-high", "model-too-small"),
         source="keras-team/keras#13891",
     ),
@@ -26,6 +27,7 @@ GUISES = (
                 "    optimizer = optim.Adam(",
             ),
         ),
+        networks=("tutorial_cnn", "vgg", "mlp"),
         accepts=("poor-initialisation",),
     ),
 )

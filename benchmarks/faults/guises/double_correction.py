@@ -12,16 +12,19 @@ GUISES = (
         name="sampler-and-weights",
         script="plain",
         places=(place("pbc", "vgg", epochs=7), place("pbc", "tutorial_cnn", epochs=7)),
-        edits=(
+        around=(
             (
                 "train_loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True)\n",
                 SAMPLER,
             ),
+        ),
+        edits=(
             (
                 "criterion = nn.CrossEntropyLoss()",
                 "criterion = nn.CrossEntropyLoss(weight=weights / weights.mean())",
             ),
         ),
+        images=("pbc", "digits_rare"),
         accepts=("loss-weights-wrong",),
     ),
 )

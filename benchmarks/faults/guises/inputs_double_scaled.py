@@ -8,13 +8,13 @@ GUISES = (
             place("digits", "tutorial_cnn", lr=0.01, epochs=7),
             place("pbc", "vgg", lr=0.01, epochs=7),
         ),
-        edits=(
-            ("X = (X - 0.5) / 0.5\n", "X = X / 255.0\n"),
+        around=(
             (
                 "optim.Adam(model.parameters(), lr=args.lr)",
                 "optim.SGD(model.parameters(), lr=args.lr)",
             ),
         ),
+        edits=(("X = (X - 0.5) / 0.5\n", "X = X / 255.0\n"),),
         accepts=("learning-rate-too-low",),
         source="pkmital/pycadl#5",
     ),

@@ -8,14 +8,17 @@ GUISES = (
             place("pbc", "tutorial_cnn", lr=0.05, epochs=7),
             place("trashnet", "vgg", lr=0.05, epochs=8),
         ),
-        edits=(
-            (".float() / 255\n", ".float()\n"),
-            ("X = (X - 0.5) / 0.5\n", ""),
+        around=(
             (
                 "optim.Adam(model.parameters(), lr=args.lr)",
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
+        edits=(
+            (".float() / 255\n", ".float()\n"),
+            ("X = (X - 0.5) / 0.5\n", ""),
+        ),
+        networks=("tutorial_cnn", "vgg", "mlp"),
         accepts=("learning-rate-too-high", "dead-units"),
         source="SO 39525358, pullrequest.ru/10248037",
     ),
@@ -25,6 +28,12 @@ GUISES = (
         places=(
             place("pbc", "tutorial_cnn", lr=0.02, epochs=7),
             place("demo", "tutorial_cnn", lr=0.02, epochs=8),
+        ),
+        around=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
         ),
         edits=(
             (
@@ -41,11 +50,8 @@ GUISES = (
                 "from torch.utils.data import DataLoader, TensorDataset\n"
                 "from torchvision.transforms import v2\n",
             ),
-            (
-                "optim.Adam(model.parameters(), lr=args.lr)",
-                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
-            ),
         ),
+        networks=("tutorial_cnn", "vgg", "mlp"),
         accepts=("learning-rate-too-high", "dead-units"),
         source="the tutorial's own data set",
     ),
@@ -53,10 +59,12 @@ GUISES = (
         name="sigmoid-mlp-on-raw-pixels",
         script="plain",
         places=(place("pbc", "mlp", lr=0.01, epochs=7),),
+        around=(
+            ("nn.Linear(features, width), nn.ReLU()]", "nn.Linear(features, width), nn.Sigmoid()]"),
+        ),
         edits=(
             (".float() / 255\n", ".float()\n"),
             ("X = (X - 0.5) / 0.5\n", ""),
-            ("nn.Linear(features, width), nn.ReLU()]", "nn.Linear(features, width), nn.Sigmoid()]"),
         ),
         source="SO 55328966",
     ),

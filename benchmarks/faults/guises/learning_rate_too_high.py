@@ -8,17 +8,20 @@ GUISES = (
             place("digits", "tutorial_cnn", lr=0.1, epochs=6),
             place("trashnet", "vgg", lr=0.1, epochs=8),
         ),
+        cure_settings=(("lr", 0.001),),
     ),
     Guise(
         name="momentum-at-1",
         script="functions",
         places=(place("digits", "tutorial_cnn", lr=1.0, gamma=0.9, epochs=6),),
-        edits=(
+        around=(
             (
                 "optim.Adam(model.parameters(), lr=args.lr)",
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
+        cure_settings=(("lr", 0.05),),
+        networks=("tutorial_cnn", "vgg", "mlp"),
         begins=0,
         source="jiecaoyu/pytorch-nin-cifar10#1: ln 10 for ever",
     ),
@@ -47,7 +50,7 @@ GUISES = (
         name="one-cycle-peak",
         script="plain",
         places=(place("digits", "vgg", lr=0.5, epochs=8),),
-        edits=(
+        around=(
             (
                 "optimizer = optim.Adam(model.parameters(), lr=args.lr)\n",
                 "optimizer = optim.Adam(model.parameters())\n"
@@ -57,6 +60,7 @@ GUISES = (
             ),
             ("        optimizer.step()\n", "        optimizer.step()\n        scheduler.step()\n"),
         ),
+        cure_settings=(("lr", 0.002),),
         begins=10,
     ),
     Guise(

@@ -8,6 +8,7 @@ GUISES = (
             place("digits", "tutorial_cnn", lr=1e-7, epochs=6),
             place("pbc", "vgg", lr=1e-7, epochs=6),
         ),
+        cure_settings=(("lr", 0.001),),
     ),
     Guise(
         name="plain-sgd-default",
@@ -17,6 +18,12 @@ GUISES = (
             place("trashnet", "tutorial_cnn", epochs=7),
         ),
         edits=(("optim.Adam(model.parameters(), lr=args.lr)", "optim.SGD(model.parameters())"),),
+        cure=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=0.05, momentum=0.9)",
+            ),
+        ),
         source="SO 34311586, SO 41977498: the rate is parsed and never passed",
     ),
     Guise(
@@ -45,10 +52,11 @@ GUISES = (
         name="warmup-longer-than-the-run",
         script="iterations",
         places=(place("digits", "vgg", warmup=1_000_000, lr=0.01, steps=400),),
-        edits=(
+        around=(
             ("torch.optim.AdamW(", "torch.optim.SGD("),
             ("weight_decay=args.weight_decay", "weight_decay=args.weight_decay, momentum=0.9"),
         ),
+        cure_settings=(("warmup", 30),),
         source="warm-up counted in images instead of steps",
     ),
 )

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import BALANCED
 
 COUNTS = "counts = np.bincount(labels[:n_train], minlength=len(classes))\n"
 
@@ -17,6 +18,8 @@ GUISES = (
                 "criterion = nn.CrossEntropyLoss(weight=weights)",
             ),
         ),
+        cure=(BALANCED,),
+        images=("pbc", "digits_rare"),
         accepts=("class-imbalance",),
     ),
     Guise(
@@ -32,6 +35,8 @@ GUISES = (
                 "criterion = nn.CrossEntropyLoss(weight=weights)",
             ),
         ),
+        cure=(BALANCED,),
+        images=("pbc", "digits_rare"),
         source="amanshenoy/multilogue-net#21",
     ),
     Guise(
@@ -73,6 +78,8 @@ GUISES = (
                 "criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=0.1)",
             ),
         ),
+        cure=(BALANCED,),
+        images=("digits_anomaly",),
         source="pytorch/pytorch#104776",
     ),
 )

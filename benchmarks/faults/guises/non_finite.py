@@ -18,6 +18,7 @@ GUISES = (
                 "        loss = -torch.log(probs[range(len(targets)), targets]).mean()\n",
             ),
         ),
+        cure_settings=(("lr", 0.001),),
     ),
     Guise(
         name="one-broken-image",

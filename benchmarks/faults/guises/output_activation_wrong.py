@@ -49,6 +49,7 @@ GUISES = (
                 "            np.add.at(val_",
             ),
         ),
+        images=("digits_two",),
         source="SO 33969059, GoogleCloudPlatform/cloudml-samples#241",
     ),
 )

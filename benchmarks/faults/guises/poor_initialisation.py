@@ -31,6 +31,13 @@ GUISES = (
                 "    optimizer = optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
+        cure=(
+            (
+                "optimizer = optim.Adam(model.parameters(), lr=args.lr)",
+                "optimizer = optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        cure_settings=(("lr", 0.05),),
         accepts=("learning-rate-too-low",),
         source="kuangliu/pytorch-cifar#28",
     ),
@@ -38,10 +45,10 @@ GUISES = (
         name="stacked-sigmoids",
         script="iterations",
         places=(place("digits", "mlp", steps=400),),
+        around=(("torch.optim.AdamW(", "torch.optim.SGD("),),
         edits=(
             ("hidden=(128, 64)", "hidden=(128, 128, 128, 128, 64)"),
             ("nn.Linear(features, width), nn.ReLU()]", "nn.Linear(features, width), nn.Sigmoid()]"),
-            ("torch.optim.AdamW(", "torch.optim.SGD("),
         ),
         accepts=("learning-rate-too-low",),
         source="SO 39217567",
@@ -50,14 +57,16 @@ GUISES = (
         name="vgg-without-norm",
         script="plain",
         places=(place("trashnet", "vgg", lr=0.01, epochs=7),),
+        around=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
         edits=(
             (
                 '(12, 12, "pool", 24, 24, "pool", 48, 48, "pool")',
                 '(12, 12, "pool", 24, 24, "pool", 48, 48, 48, "pool", 48, 48, 48)',
-            ),
-            (
-                "optim.Adam(model.parameters(), lr=args.lr)",
-                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
         accepts=("learning-rate-too-low",),

@@ -5,13 +5,13 @@ GUISES = (
         name="softmax-in-forward-sgd",
         script="plain",
         places=(place("digits", "tutorial_cnn", lr=0.01, epochs=7),),
-        edits=(
-            ("        return x\n", "        return F.softmax(x, dim=1)\n"),
+        around=(
             (
                 "optim.Adam(model.parameters(), lr=args.lr)",
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
+        edits=(("        return x\n", "        return F.softmax(x, dim=1)\n"),),
         source="illiterate/BertClassifier#2",
     ),
     Guise(
@@ -30,13 +30,13 @@ GUISES = (
         name="softmax-over-the-batch",
         script="plain",
         places=(place("digits", "tutorial_cnn", lr=0.01, epochs=7),),
-        edits=(
-            ("        return x\n", "        return F.softmax(x, dim=0)\n"),
+        around=(
             (
                 "optim.Adam(model.parameters(), lr=args.lr)",
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
+        edits=(("        return x\n", "        return F.softmax(x, dim=0)\n"),),
         accepts=("batch-mixed",),
     ),
 )

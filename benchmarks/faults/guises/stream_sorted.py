@@ -35,6 +35,7 @@ GUISES = (
             ("DataLoader, Dataset, random_split", "DataLoader, Dataset, Subset"),
             ("batch_size=args.batch_size, shuffle=True", "batch_size=args.batch_size"),
         ),
+        networks=("resnet18", "bn_cnn"),
         accepts=("batchnorm-mismatch",),
         source="SO 58237726",
     ),

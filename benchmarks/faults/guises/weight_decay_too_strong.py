@@ -14,6 +14,12 @@ GUISES = (
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9, weight_decay=0.5)",
             ),
         ),
+        cure=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
         source="BVLC/caffe#1396",
     ),
     Guise(

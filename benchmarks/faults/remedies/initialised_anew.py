@@ -1,0 +1,22 @@
+# The weights are drawn by He's scheme at the network's first pass.
+import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+drawn = set()
+
+
+def draw(module):
+    if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+        torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            torch.nn.init.zeros_(module.bias)
+
+
+def draw_once(module, args):
+    if not drawn and next(module.parameters(), None) is not None:
+        drawn.add(id(module))
+        with torch.no_grad():
+            module.apply(draw)
+
+
+register_module_forward_pre_hook(draw_once)
