@@ -64,6 +64,7 @@ class Guise:
         accepts: cause ids that count as right besides the file's own.
         source: the case it was taken from, or "".
         images, networks: where `matrix` may put it besides; () for wherever its edits fit.
+        drawn: whether `matrix` draws it; not where no healthy twin is known.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Guise:
     source: str = ""
     images: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    drawn: bool = True
 
 
 def compose(guise: Guise, at: Place) -> str:

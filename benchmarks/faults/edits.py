@@ -1,4 +1,4 @@
-"""Edits that several guises share, each fitting `scripts/plain.py` unless it says otherwise."""
+"""What several guises share: edits, each fitting `scripts/plain.py`, and where they do harm."""
 
 from __future__ import annotations
 
@@ -29,3 +29,10 @@ RIGHT_WEIGHTS: Edit = (
     "class_weights = torch.tensor(1 / (len(classes) * frequency), dtype=torch.float)\n"
     "criterion = nn.CrossEntropyLoss(weight=class_weights)",
 )
+
+LEARN_BY_SGD = ("tutorial_cnn", "mlp", "resnet18")
+SGD_SETS = ("digits", "trashnet", "pbc")
+"""Networks and sets that are learned by SGD in the few epochs of a run."""
+
+WITHOUT_NORM = ("tutorial_cnn", "vgg", "mlp")
+"""Networks that mind the scale of what comes in."""

@@ -28,5 +28,6 @@ GUISES = (
         ),
         networks=("resnet18", "bn_cnn"),
         begins=None,
+        images=("trashnet", "pbc"),
     ),
 )

@@ -38,9 +38,7 @@ GUISES = (
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
-        cure=(BALANCED,),
-        images=("demo",),
-        networks=("tutorial_cnn",),
         accepts=("undertrained", "learning-rate-too-low"),
+        drawn=False,
     ),
 )

@@ -27,7 +27,7 @@ GUISES = (
                 "    optimizer = optim.Adam(",
             ),
         ),
-        networks=("tutorial_cnn", "vgg", "mlp"),
+        networks=("vgg", "tutorial_cnn"),
         accepts=("poor-initialisation",),
     ),
 )

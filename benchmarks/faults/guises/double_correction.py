@@ -26,5 +26,6 @@ GUISES = (
         ),
         images=("pbc", "digits_rare"),
         accepts=("loss-weights-wrong",),
+        networks=("tutorial_cnn", "vgg"),
     ),
 )

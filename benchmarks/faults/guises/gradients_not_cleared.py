@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import LEARN_BY_SGD, SGD_SETS
 
 GUISES = (
     Guise(
@@ -16,6 +17,8 @@ GUISES = (
         ),
         edits=(("        optimizer.zero_grad()\n", ""),),
         source="SO 60335387",
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
     ),
     Guise(
         name="zero-grad-in-an-untaken-branch",
@@ -35,5 +38,8 @@ GUISES = (
             ),
         ),
         source="NirAharon/BoT-SORT#85",
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
+        cure_settings=(("lr", 0.05),),
     ),
 )

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import WITHOUT_NORM
 
 GUISES = (
     Guise(
@@ -17,6 +18,7 @@ GUISES = (
         edits=(("X = (X - 0.5) / 0.5\n", "X = X / 255.0\n"),),
         accepts=("learning-rate-too-low",),
         source="pkmital/pycadl#5",
+        networks=("mlp",),
     ),
     Guise(
         name="totensor-then-255",
@@ -36,5 +38,6 @@ GUISES = (
                 "        transforms.Lambda(lambda x: x / 255),\n",
             ),
         ),
+        networks=WITHOUT_NORM,
     ),
 )

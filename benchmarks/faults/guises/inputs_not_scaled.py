@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import SGD_SETS
 
 GUISES = (
     Guise(
@@ -18,9 +19,10 @@ GUISES = (
             (".float() / 255\n", ".float()\n"),
             ("X = (X - 0.5) / 0.5\n", ""),
         ),
-        networks=("tutorial_cnn", "vgg", "mlp"),
+        networks=("tutorial_cnn", "mlp"),
         accepts=("learning-rate-too-high", "dead-units"),
         source="SO 39525358, pullrequest.ru/10248037",
+        images=SGD_SETS,
     ),
     Guise(
         name="float-images-not-converted",
@@ -51,9 +53,10 @@ GUISES = (
                 "from torchvision.transforms import v2\n",
             ),
         ),
-        networks=("tutorial_cnn", "vgg", "mlp"),
+        networks=("tutorial_cnn", "mlp"),
         accepts=("learning-rate-too-high", "dead-units"),
         source="the tutorial's own data set",
+        images=SGD_SETS,
     ),
     Guise(
         name="sigmoid-mlp-on-raw-pixels",
@@ -67,5 +70,6 @@ GUISES = (
             ("X = (X - 0.5) / 0.5\n", ""),
         ),
         source="SO 55328966",
+        images=("pbc", "trashnet"),
     ),
 )

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import SGD_SETS
 
 GUISES = (
     Guise(
@@ -21,15 +22,17 @@ GUISES = (
             ),
         ),
         cure_settings=(("lr", 0.05),),
-        networks=("tutorial_cnn", "vgg", "mlp"),
+        networks=("tutorial_cnn", "mlp"),
         begins=0,
         source="jiecaoyu/pytorch-nin-cifar10#1: ln 10 for ever",
+        images=SGD_SETS,
     ),
     Guise(
         name="rate-times-batch-size",
         script="iterations",
         places=(place("trashnet", "vgg", steps=300), place("demo", "vgg", steps=300)),
         edits=(("lr=args.lr, weight_decay", "lr=args.lr * args.batch_size, weight_decay"),),
+        networks=("vgg", "vit"),
     ),
     Guise(
         name="rate-multiplied-each-epoch",

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import LEARN_BY_SGD, SGD_SETS
 
 GUISES = (
     Guise(
@@ -25,13 +26,15 @@ GUISES = (
             ),
         ),
         source="SO 34311586, SO 41977498: the rate is parsed and never passed",
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
     ),
     Guise(
         name="scheduler-stepped-per-batch",
         script="functions",
         places=(
-            place("digits", "tutorial_cnn", epochs=6),
-            place("demo", "vgg", epochs=8),
+            place("digits", "tutorial_cnn", epochs=6, gamma=0.7),
+            place("demo", "vgg", epochs=8, gamma=0.7),
         ),
         edits=(
             (
@@ -47,6 +50,7 @@ GUISES = (
             ),
         ),
         source="pytorch/tutorials#640, matteo-dunnhofer/imagenet#10",
+        cure_settings=(("gamma", 0.97),),
     ),
     Guise(
         name="warmup-longer-than-the-run",
@@ -58,5 +62,7 @@ GUISES = (
         ),
         cure_settings=(("warmup", 30),),
         source="warm-up counted in images instead of steps",
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
     ),
 )

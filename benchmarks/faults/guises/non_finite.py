@@ -19,6 +19,7 @@ GUISES = (
             ),
         ),
         cure_settings=(("lr", 0.001),),
+        networks=("vgg",),
     ),
     Guise(
         name="one-broken-image",

@@ -41,6 +41,7 @@ GUISES = (
                 "model.fc = nn.Linear(48, len(classes))\n",
             ),
         ),
+        networks=("bn_cnn",),
     ),
     Guise(
         name="groups-filtered-by-name",

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import WITHOUT_NORM
 
 GUISES = (
     Guise(
@@ -31,15 +32,9 @@ GUISES = (
                 "    optimizer = optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
-        cure=(
-            (
-                "optimizer = optim.Adam(model.parameters(), lr=args.lr)",
-                "optimizer = optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
-            ),
-        ),
-        cure_settings=(("lr", 0.05),),
         accepts=("learning-rate-too-low",),
         source="kuangliu/pytorch-cifar#28",
+        networks=WITHOUT_NORM,
     ),
     Guise(
         name="stacked-sigmoids",
@@ -52,23 +47,23 @@ GUISES = (
         ),
         accepts=("learning-rate-too-low",),
         source="SO 39217567",
+        cure_settings=(("lr", 0.1),),
     ),
     Guise(
         name="vgg-without-norm",
         script="plain",
         places=(place("trashnet", "vgg", lr=0.01, epochs=7),),
-        around=(
+        edits=(
             (
                 "optim.Adam(model.parameters(), lr=args.lr)",
                 "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
-        ),
-        edits=(
             (
                 '(12, 12, "pool", 24, 24, "pool", 48, 48, "pool")',
                 '(12, 12, "pool", 24, 24, "pool", 48, 48, 48, "pool", 48, 48, 48)',
             ),
         ),
+        cure_settings=(("lr", 0.001),),
         accepts=("learning-rate-too-low",),
         source="soumith/imagenet-multiGPU.torch#63",
     ),

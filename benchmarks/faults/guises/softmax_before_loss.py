@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import SGD_SETS
 
 GUISES = (
     Guise(
@@ -13,6 +14,7 @@ GUISES = (
         ),
         edits=(("        return x\n", "        return F.softmax(x, dim=1)\n"),),
         source="illiterate/BertClassifier#2",
+        images=SGD_SETS,
     ),
     Guise(
         name="softmax-layer",
@@ -38,5 +40,6 @@ GUISES = (
         ),
         edits=(("        return x\n", "        return F.softmax(x, dim=0)\n"),),
         accepts=("batch-mixed",),
+        images=SGD_SETS,
     ),
 )

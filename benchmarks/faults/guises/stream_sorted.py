@@ -18,6 +18,7 @@ GUISES = (
             ("batch_size=args.batch_size, shuffle=True", "batch_size=args.batch_size"),
         ),
         source="facebookresearch/fastText#74",
+        networks=("tutorial_cnn", "vgg", "resnet18", "vit"),
     ),
     Guise(
         name="sorted-with-batchnorm",
@@ -38,5 +39,6 @@ GUISES = (
         networks=("resnet18", "bn_cnn"),
         accepts=("batchnorm-mismatch",),
         source="SO 58237726",
+        images=("trashnet", "pbc"),
     ),
 )

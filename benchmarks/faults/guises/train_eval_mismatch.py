@@ -13,6 +13,8 @@ GUISES = (
             ("TensorDataset(X[n_train:], y[n_train:])", "TensorDataset(X_val, y[n_train:])"),
         ),
         begins=None,
+        images=("trashnet", "pbc"),
+        networks=("resnet18", "bn_cnn"),
     ),
     Guise(
         name="validation-divided-twice",

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import SGD_SETS
 
 GUISES = (
     Guise(
@@ -21,6 +22,8 @@ GUISES = (
             ),
         ),
         source="BVLC/caffe#1396",
+        networks=("tutorial_cnn", "mlp"),
+        images=SGD_SETS,
     ),
     Guise(
         name="l2-in-adam",

@@ -11,7 +11,9 @@ GUISES = (
                 "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
                 "        transforms.ToTensor(),\n",
                 "        transforms.ToTensor(),\n"
-                "        transforms.RandomErasing(p=1.0, scale=(0.95, 0.99), ratio=(1.0, 1.0)),\n",
+                "        transforms.RandomErasing(\n"
+                '            p=1.0, scale=(0.85, 0.87), ratio=(1.0, 1.0), value="random"\n'
+                "        ),\n",
             ),
         ),
     ),

@@ -15,11 +15,11 @@ GUISES = (
             ),
         ),
         begins=None,
-        images=("digits", "trashnet", "pbc"),
+        images=("trashnet", "pbc"),
         networks=("resnet18", "bn_cnn"),
     ),
     Guise(
-        name="statistics-of-the-last-batch-of-one",
+        name="statistics-of-a-look-at-the-shapes",
         script="plain",
         places=(place("pbc", "resnet18", epochs=4),),
         edits=(
@@ -29,12 +29,12 @@ GUISES = (
                 "        if isinstance(module, nn.BatchNorm2d):\n"
                 "            module.momentum = 1.0\n"
                 "    with torch.no_grad():\n"
-                "        model(torch.zeros(2, *X.shape[1:]))  # look at the shapes\n"
+                "        model(255 * torch.rand(2, *X.shape[1:]))  # look at the shapes\n"
                 "    model.eval()\n",
             ),
         ),
         begins=None,
-        images=("digits", "trashnet", "pbc"),
+        images=("trashnet", "pbc"),
         networks=("resnet18", "bn_cnn"),
         source="a summary of the model taken in training mode",
     ),

@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import SGD
+from edits import LEARN_BY_SGD, SGD, SGD_SETS
 
 ZERO = "        optimizer.zero_grad()\n"
 
@@ -10,6 +10,8 @@ GUISES = (
         places=(place("digits", "mlp", lr=0.05, epochs=6),),
         around=(SGD,),
         edits=((ZERO, "        optimizer.zero_grad\n"),),
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
     ),
     Guise(
         name="zero-grad-once-an-epoch",
@@ -20,5 +22,7 @@ GUISES = (
             (ZERO, ""),
             ("    running_loss = 0.0\n", "    running_loss = 0.0\n    optimizer.zero_grad()\n"),
         ),
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
     ),
 )

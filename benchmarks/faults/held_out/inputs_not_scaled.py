@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import PIXELS, SGD
+from edits import PIXELS, SGD, SGD_SETS
 
 GUISES = (
     Guise(
@@ -9,8 +9,9 @@ GUISES = (
         around=(SGD,),
         edits=((PIXELS, ".float() * 257\n"),),
         accepts=("learning-rate-too-high", "dead-units"),
-        networks=("tutorial_cnn", "vgg", "mlp"),
+        networks=("tutorial_cnn", "mlp"),
         source="a reader that returns 0..65535",
+        images=SGD_SETS,
     ),
     Guise(
         name="imagenet-figures-on-255",
@@ -27,6 +28,7 @@ GUISES = (
             ("(image - 0.5) / 0.25", "(image - 0.45) / 0.225"),
         ),
         accepts=("learning-rate-too-high", "dead-units"),
-        networks=("tutorial_cnn", "vgg", "mlp"),
+        networks=("tutorial_cnn", "mlp"),
+        images=SGD_SETS,
     ),
 )

@@ -1,15 +1,15 @@
 from compose import Guise, place
-from edits import LOSS
+from edits import BALANCED, LOSS
 
 GUISES = (
     Guise(
-        name="a-thousandfold-for-the-first",
+        name="a-power-of-ten-a-class",
         script="plain",
         places=(place("trashnet", "mlp", epochs=7),),
         edits=(
             (
                 LOSS,
-                "weights = torch.ones(len(classes))\nweights[0] = 1000.0\n"
+                "weights = 10.0 ** torch.arange(len(classes))  # by priority\n"
                 "criterion = nn.CrossEntropyLoss(weight=weights)",
             ),
         ),
@@ -28,5 +28,6 @@ GUISES = (
         ),
         images=("pbc", "digits_rare"),
         networks=("tutorial_cnn", "vgg", "mlp"),
+        cure=(BALANCED,),
     ),
 )

@@ -9,7 +9,7 @@ GUISES = (
         edits=(
             (
                 FORWARD,
-                "        scores = torch.exp(outputs / 0.01)\n"
+                "        scores = torch.exp(outputs / 0.0001)\n"
                 "        probs = scores / scores.sum(dim=1, keepdim=True)\n"
                 "        loss = -torch.log(probs[torch.arange(len(targets)), targets]).mean()\n",
             ),

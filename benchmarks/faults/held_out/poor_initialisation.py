@@ -16,18 +16,17 @@ GUISES = (
         networks=("tutorial_cnn", "vgg", "mlp"),
     ),
     Guise(
-        name="normal-of-one",
-        script="functions",
+        name="normal-of-two",
+        script="plain",
         places=(place("digits", "vgg", epochs=7),),
         edits=(
             (
-                "    optimizer = optim.Adam(",
-                "    for p in model.parameters():\n"
-                "        torch.nn.init.normal_(p)\n"
-                "    optimizer = optim.Adam(",
+                LOSS,
+                "for parameter in model.parameters():\n"
+                "    nn.init.normal_(parameter, std=2.0)\n" + LOSS,
             ),
         ),
         accepts=("learning-rate-too-low",),
-        networks=("vgg", "tutorial_cnn"),
+        networks=("vgg",),
     ),
 )

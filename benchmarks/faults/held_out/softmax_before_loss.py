@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import FORWARD, SGD
+from edits import FORWARD, LEARN_BY_SGD, SGD, SGD_SETS
 
 GUISES = (
     Guise(
@@ -13,5 +13,7 @@ GUISES = (
                 "        outputs = torch.softmax(model(inputs), dim=1)\n" + FORWARD,
             ),
         ),
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
     ),
 )

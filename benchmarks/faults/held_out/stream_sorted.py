@@ -15,6 +15,7 @@ GUISES = (
             (LOADER, "train_loader = DataLoader(train_set, batch_size=args.batch_size)\n"),
         ),
         source="BVLC/caffe#1445: record file written without -shuffle",
+        networks=("tutorial_cnn", "vgg", "resnet18", "vit"),
     ),
     Guise(
         name="batches-class-by-class",

@@ -11,7 +11,8 @@ GUISES = (
             ("TensorDataset(X[n_train:], y[n_train:])", "TensorDataset(X_val, y[n_train:])"),
         ),
         begins=None,
-        networks=("resnet18", "vgg", "bn_cnn", "tutorial_cnn"),
+        images=("trashnet", "pbc"),
+        networks=("resnet18", "bn_cnn"),
         source="osmr/imgclsmob#51",
     ),
 )

@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import FORWARD, OPTIMIZER, SGD
+from edits import FORWARD, OPTIMIZER, SGD, SGD_SETS
 
 GUISES = (
     Guise(
@@ -22,7 +22,8 @@ GUISES = (
         places=(place("digits", "vgg", lr=0.01, epochs=7),),
         edits=((OPTIMIZER, "optim.SGD(model.parameters(), args.lr, 0.9, 0, 0.9)"),),
         cure=(SGD,),
-        networks=("mlp", "tutorial_cnn", "vgg"),
+        networks=("tutorial_cnn", "mlp"),
         source="the fifth argument of SGD is weight_decay",
+        images=SGD_SETS,
     ),
 )
