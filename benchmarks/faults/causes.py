@@ -33,8 +33,6 @@ from matrix import Plan, drawn
 from measure import Bench, Row, measured
 from run import IMPORTED_ONCE, SET_FOLDERS, prepare_images
 
-TWIN_NAME = "name"
-
 
 def main() -> None:
     options = parsed()
@@ -46,7 +44,7 @@ def main() -> None:
             print("\n".join(plan.key for plan in plans))
             return
         if options.scripts is not None:
-            write_scripts(plans, options.scripts)
+            write_scripts(plans, options.scripts, images)
             return
         run_all(plans, images, options)
     print(report(read_rows(options.out)))
@@ -87,7 +85,7 @@ def chosen(options: argparse.Namespace, images: Path) -> list[Plan]:
     return plans[index::of]
 
 
-def write_scripts(plans: list[Plan], folder: Path) -> None:
+def write_scripts(plans: list[Plan], folder: Path, images: Path) -> None:
     """Each training's scripts as files, and `index.jsonl`: for tools that know nothing of this."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
@@ -104,7 +102,7 @@ def write_scripts(plans: list[Plan], folder: Path) -> None:
             "held_out": plan.held_out,
             "script": names["faulty"],
             "twin": names["twin"] if plan.faults else None,
-            "arguments": ["--root", str(folder.resolve().parent / "images"), "--seed", plan.seed],
+            "arguments": ["--root", str(images), "--seed", str(plan.seed)],
         }
         lines.append(json.dumps(told))
     (folder / "index.jsonl").write_text("\n".join(lines) + "\n")
@@ -127,7 +125,7 @@ def run_all(plans: list[Plan], images: Path, options: argparse.Namespace) -> Non
     import torch
 
     torch.set_num_threads(1)
-    twins = {row["twin"][TWIN_NAME]: row["twin"] for row in rows if "twin" in row}
+    twins = {row["twin"]["name"]: row["twin"] for row in rows if "twin" in row}
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
         workers = [

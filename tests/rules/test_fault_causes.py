@@ -91,7 +91,7 @@ def test_the_fraction_is_balanced(bench, plans):
     assert max(images.values()) <= 1.6 * min(images.values())
     networks = Counter(plan.at.network for plan in ones)
     assert all(networks[name] >= 0.12 * len(ones) for name in bench.matrix.NETWORKS)
-    assert len(twos) >= 40  # at least 30 must turn out to need both
+    assert len(twos) >= 55  # at least 30 must turn out to need both
     assert len(of_kind(plans, "healthy")) >= 50
     assert len(Counter(plan.herring for plan in ones)) == len(bench.matrix.HERRINGS)
     assert len({plan.seed for plan in plans}) == bench.matrix.SEEDS

@@ -18,6 +18,7 @@ GUISES = (
         edits=(("X = (X - 0.5) / 0.5\n", "X = X / 255.0\n"),),
         accepts=("learning-rate-too-low",),
         source="pkmital/pycadl#5",
+        images=("digits", "trashnet"),
         networks=("mlp",),
     ),
     Guise(
