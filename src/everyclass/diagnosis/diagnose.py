@@ -180,31 +180,37 @@ def _unrelated(report: TrialReport) -> Cause | None:
         f"({_interval(told)}), with the labels permuted {permuted.balanced_accuracy:.2f}; yet it "
         f"learns {len(by_heart.targets)} of them by heart ({by_heart.balanced_accuracy:.2f})."
     )
+    own = _own(name, best, len(tried))
     seen = reference.on_evaluation
-    if seen is None or not seen.tells:
-        return Cause(
-            id="labels-unrelated",
-            proved=True,
-            sentence=f"The labels tell nothing about the images. {facts} "
-            f"{_own(name, best, len(tried))}",
-        )
+    if seen is None:
+        what = "The labels tell nothing about the images"
+        return Cause(id="labels-unrelated", proved=True, sentence=f"{what}. {facts} {own}")
     there = (
-        f"{facts} Trained on evaluation images, which are seen without augmentation, it gives "
-        f"{seen.held_out.balanced_accuracy:.2f} on others of them ({_interval(seen.held_out)}), "
-        f"and {seen.training.balanced_accuracy:.2f} on training images, of which it is "
-        f"{'as sure' if seen.recognises else 'less sure'} ({100 * seen.sure_of_training:.0f} % "
-        f"against {100 * seen.sure:.0f} %)."
+        f"Trained on evaluation images, which are seen without augmentation, it gives "
+        f"{seen.held_out.balanced_accuracy:.2f} on others of them ({_interval(seen.held_out)})"
     )
+    on_training = (
+        f"{seen.training.balanced_accuracy:.2f} on training images, of which it is "
+        f"{'as sure' if seen.recognises else 'less sure'} ({100 * seen.sure_of_training:.0f} % "
+        f"against {100 * seen.sure:.0f} %)"
+    )
+    if not seen.tells:
+        # Too few evaluation images to tell an augmentation from wrong labels leave it open.
+        what = "The labels tell nothing about the images"
+        told_enough = f"{what}. {facts} {there}. {own}"
+        return Cause(id="labels-unrelated", proved=seen.nothing, sentence=told_enough)
     if seen.recognises:
+        what = "The training labels tell nothing about the training images"
         return Cause(
             id="labels-unrelated",
             proved=True,
-            sentence=f"The training labels tell nothing about the training images. {there}",
+            sentence=f"{what}. {facts} {there}, and {on_training}.",
         )
     return Cause(
         id="augmentation-too-strong",
         proved=True,
-        sentence=f"Augmented, the training images show nothing of their class. {there}",
+        sentence=f"Augmented, the training images show nothing of their class. {facts} {there}, "
+        f"and {on_training}.",
     )
 
 

@@ -67,6 +67,11 @@ class OnEvaluation:
         return self.held_out.recovered and there
 
     @property
+    def nothing(self) -> bool:
+        """It makes nothing of evaluation images either."""
+        return _nothing(self.held_out)
+
+    @property
     def recognises(self) -> bool:
         """It is as sure of training images as of evaluation images: then their labels are others,
         not their looks."""
@@ -105,11 +110,15 @@ class Reference:
     def nothing(self) -> bool:
         """It learns by heart, and others not: labels say nothing about images, as far as these
         images show."""
-        low, high = self.held_out.interval
-        chance = self.held_out.chance
-        none = low <= chance and (high - chance) < 2 * RECOVERED_ADVANTAGE * (1 - chance)
         able = self.by_heart is not None and self.by_heart.advantage >= BY_HEART_ADVANTAGE
-        return none and able
+        return able and _nothing(self.held_out)
+
+
+def _nothing(held_out: Score) -> bool:
+    """At chance, by an interval that leaves little room."""
+    low, high = held_out.interval
+    chance = held_out.chance
+    return low <= chance and (high - chance) < 2 * RECOVERED_ADVANTAGE * (1 - chance)
 
 
 def ask_reference(
