@@ -42,13 +42,13 @@ from everyclass.diagnosis.networks import (
     statistics_anew,
 )
 from everyclass.diagnosis.streams import (
-    augmentation_cause,
     balanced_batches,
     evaluation_images,
     longer,
     neighbouring_labels,
     reshuffle,
     rows_alone,
+    training_images_known,
 )
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
@@ -68,8 +68,8 @@ class Change:
             (another rate, another optimizer) helps against many things.
         at_once: it needs no training: it is judged on the weights as they are now.
         cause_of: tells which cause it is, where one change answers several; None for `cause`.
-        cause_by_copy: the same by the trained copy, which may say that it is none; None for
-            `cause`.
+        rules_out: asked with the trained copy, whether it helped for another reason; None where it
+            cannot.
         on_evaluation: it is judged by evaluation images.
         stretch: it is trained so many times as long.
         pairing: it gives images other labels, or another look.
@@ -84,7 +84,7 @@ class Change:
     form: bool = False
     at_once: bool = False
     cause_of: Callable[[Lab], CauseId] | None = None
-    cause_by_copy: Callable[[Lab, Trainee], CauseId | None] | None = None
+    rules_out: Callable[[Lab, Trainee], bool] | None = None
     on_evaluation: bool = False
     stretch: int = 1
     pairing: bool = False
@@ -323,19 +323,19 @@ _CHANGES: tuple[Change, ...] = (
         apply=frozen_statistics,
     ),
     Change(
-        name="labels-one-back",
+        name="labels-one-on",
         cause="labels-unrelated",
         words="each label given to the image one place further on",
-        remedy="Labels lag one place behind their images: join them by name, not by position.",
+        remedy="Labels run one place ahead of their images: join them by name, not by position.",
         apply=neighbouring_labels(1),
         form=True,
         pairing=True,
     ),
     Change(
-        name="labels-one-on",
+        name="labels-one-back",
         cause="labels-unrelated",
         words="each label given to the image one place before",
-        remedy="Labels run one place ahead of their images: join them by name, not by position.",
+        remedy="Labels lag one place behind their images: join them by name, not by position.",
         apply=neighbouring_labels(-1),
         form=True,
         pairing=True,
@@ -347,7 +347,7 @@ _CHANGES: tuple[Change, ...] = (
         remedy="Look at a few training images as the network gets them, with their labels, and "
         "weaken the augmentation until you could name each class yourself.",
         apply=evaluation_images,
-        cause_by_copy=augmentation_cause,
+        rules_out=training_images_known,
         on_evaluation=True,
         pairing=True,
     ),

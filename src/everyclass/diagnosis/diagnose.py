@@ -190,9 +190,9 @@ def _unrelated(report: TrialReport) -> Cause | None:
         f"{seen.held_out.balanced_accuracy:.2f} on others of them ({_interval(seen.held_out)})"
     )
     on_training = (
-        f"{seen.training.balanced_accuracy:.2f} on training images, of which it is "
-        f"{'as sure' if seen.recognises else 'less sure'} ({100 * seen.sure_of_training:.0f} % "
-        f"against {100 * seen.sure:.0f} %)"
+        f"{seen.training.balanced_accuracy:.2f} on training images, on which it agrees with a "
+        f"second such network {'as on those' if seen.recognises else 'much less'} (kappa "
+        f"{seen.agreed_on_training:.2f} against {seen.agreed:.2f})"
     )
     if not seen.tells:
         # Too few evaluation images to tell an augmentation from wrong labels leave it open.

@@ -24,6 +24,7 @@ from everyclass.diagnosis.material import rows_of
 from everyclass.diagnosis.nested import tensors_in
 from everyclass.diagnosis.scores import RECOVERED_ADVANTAGE, Score
 from everyclass.diagnosis.snapshot import seeded
+from everyclass.stats.confusion import confusion_matrix
 
 SIDE = 32
 """Images are averaged down to it, pixels."""
@@ -41,8 +42,9 @@ BY_HEART_ADVANTAGE = 0.5
 WIDTHS = (16, 32, 64)
 
 
-SURE_SHARE = 0.8
-"""Of the confidence on evaluation images, from which training images count as recognised."""
+AGREED_SHARE = 0.5
+"""Of two networks' agreement on evaluation images, from which training images count as
+recognised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +54,16 @@ class OnEvaluation:
     Args:
         held_out: its decisions on evaluation images that it was not trained on.
         training: its decisions on training images.
-        sure, sure_of_training: mean probability of its decisions on either, in [1 / C, 1].
+        agreed, agreed_on_training: Cohen's kappa of its decisions and those of a second network,
+            that began with other weights, on either; 0 is chance, 1 is always. Two networks agree
+            about as often as either is right (Jiang et al. 2022, arXiv:2106.13799), and that
+            asks for no label.
     """
 
     held_out: Score
     training: Score
-    sure: float
-    sure_of_training: float
+    agreed: float
+    agreed_on_training: float
 
     @property
     def tells(self) -> bool:
@@ -73,10 +78,9 @@ class OnEvaluation:
 
     @property
     def recognises(self) -> bool:
-        """It is as sure of training images as of evaluation images: then their labels are others,
-        not their looks."""
-        chance = 1 / self.training.n_classes
-        return self.sure_of_training - chance >= SURE_SHARE * (self.sure - chance)
+        """Two networks agree on training images as on evaluation images: then these look alike, and
+        their labels are others."""
+        return self.agreed_on_training >= AGREED_SHARE * self.agreed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +135,7 @@ def ask_reference(
     seconds: float,
     clock: Callable[[], float],
 ) -> Reference:
-    """Train the network: once, and thrice more where it makes nothing of the images.
+    """Train the network: once, and up to four times more where it makes nothing of the images.
 
     Args:
         training, held_out: batches with class ids as targets.
@@ -146,9 +150,9 @@ def ask_reference(
     own, others = _images(training), _images(held_out)
     few = (own[0][:BY_HEART_IMAGES], own[1][:BY_HEART_IMAGES])
 
-    def ask(data: _Data, *judged: _Data) -> _Asked:
+    def ask(data: _Data, *judged: _Data, shift: int = 0) -> _Asked:
         until = clock() + seconds
-        with seeded(seed), torch.enable_grad():
+        with seeded(seed + shift), torch.enable_grad():
             return _trained(data, judged, n_classes, until=until, clock=clock)
 
     told = ask(own, others)
@@ -171,16 +175,25 @@ def ask_reference(
     if not beside.nothing or not evaluation[0]:
         return beside
     seen, judged = _images(evaluation[0]), _images(evaluation[1])
-    asked = ask(seen, judged, own)
+    asked, second = ask(seen, judged, own), ask(seen, judged, own, shift=1)
+    agreed = [_kappa(a, b) for a, b in zip(asked.scores, second.scores)]
     return replace(
         beside,
         on_evaluation=OnEvaluation(
             held_out=asked.scores[0],
             training=asked.scores[1],
-            sure=asked.sure[0],
-            sure_of_training=asked.sure[1],
+            agreed=agreed[0],
+            agreed_on_training=agreed[1],
         ),
     )
+
+
+def _kappa(one: Score, other: Score) -> float:
+    """Agreement of two networks beyond chance (Cohen 1960)."""
+    table = confusion_matrix(one.decisions, other.decisions, n_classes=one.n_classes)
+    shares = table / max(1, table.sum())
+    by_chance = float(shares.sum(0) @ shares.sum(1))
+    return 0.0 if by_chance >= 1 else (float(shares.trace()) - by_chance) / (1 - by_chance)
 
 
 _Data = tuple[Tensor, Tensor]
@@ -190,7 +203,6 @@ _Data = tuple[Tensor, Tensor]
 @dataclass(frozen=True, slots=True)
 class _Asked:
     scores: tuple[Score, ...]
-    sure: tuple[float, ...]
     passes: int
 
 
@@ -226,7 +238,6 @@ def _trained(
     means = [torch.stack(one).mean(0) for one in answers]
     return _Asked(
         scores=tuple(_score(mean, wanted) for mean, (_, wanted) in zip(means, judged)),
-        sure=tuple(float(one.softmax(1).amax(1).mean()) for one in means),
         passes=passes,
     )
 

@@ -172,12 +172,6 @@ def score(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Score:
     )
 
 
-def confidence(trainee: Trainee, batches: Sequence[CapturedBatch]) -> float:
-    """Mean probability of the decision, in [1 / C, 1]; raises as `score` does."""
-    found = [log_probs.amax(dim=1).exp() for _, log_probs in _read(trainee, batches)]
-    return float(torch.cat(found).mean())
-
-
 def _read(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Iterator[tuple[Tensor, Tensor]]:
     """(B,) class ids and (B, C) log-probabilities of each batch, of labels that fit the outputs."""
     n_rows = 0

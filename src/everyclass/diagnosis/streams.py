@@ -20,10 +20,8 @@ from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.lab import Lab, ids_of
 from everyclass.diagnosis.material import pick_rows, rows_of
 from everyclass.diagnosis.nested import map_tensors
-from everyclass.diagnosis.reference import SURE_SHARE
-from everyclass.diagnosis.scores import Score, confidence, score
+from everyclass.diagnosis.scores import score
 from everyclass.diagnosis.trainee import Trainee
-from everyclass.findings import CauseId
 
 
 def reshuffle(lab: Lab, trainee: Trainee) -> None:
@@ -138,28 +136,15 @@ def _parts(batch: CapturedBatch, size: int) -> list[CapturedBatch]:
     ]
 
 
-def augmentation_cause(lab: Lab, trainee: Trainee) -> CauseId | None:
-    """By a copy that learned from evaluation images: what it makes of the training images.
-
-    It knows them, with other labels: the training set's labels are wrong. It makes nothing of
-    them: the augmentation left nothing. It knows them with their labels: then neither, and
-    something else about the stream was the matter.
-    """
-    own, sure = _looked_at(trainee, lab.evaluation)
-    there, sure_there = _looked_at(trainee, lab.parts.training)
-    if there.advantage >= 0.5 * own.advantage:
-        return None
-    by_chance = 1 / trainee.n_classes
-    return (
-        "labels-unrelated"
-        if sure_there - by_chance >= SURE_SHARE * (sure - by_chance)
-        else "augmentation-too-strong"
-    )
+def training_images_known(lab: Lab, trainee: Trainee) -> bool:
+    """Whether a copy that learned from evaluation images knows the training images as well, by
+    their own labels: then neither looks nor labels were the matter."""
+    own = score(trainee, _some(lab.evaluation)).advantage
+    return score(trainee, _some(lab.parts.training)).advantage >= 0.5 * own
 
 
-def _looked_at(trainee: Trainee, batches: Sequence[CapturedBatch]) -> tuple[Score, float]:
-    some = batches[:: max(1, len(batches) // 16)]
-    return score(trainee, some), confidence(trainee, some)
+def _some(batches: Sequence[CapturedBatch]) -> Sequence[CapturedBatch]:
+    return batches[:: max(1, len(batches) // 16)]
 
 
 def longer(_: Lab, __: Trainee) -> None:

@@ -135,7 +135,6 @@ class _Trials:
         self._budget = budget
         self._notes: list[str] = []
         self._cut_short = False
-        self._by_copy: dict[str, tuple[CauseId, ...]] = {}
         self._reference: Reference | None = None
 
     def run(self) -> TrialReport:
@@ -443,17 +442,14 @@ class _Trials:
     # -- judging -------------------------------------------------------------------------------
 
     def _attempt(self, made: Sequence[Change], until: int) -> Side | None:
-        """A side trained that far, unless its copy says that none of its causes is the matter."""
+        """A side trained that far, unless its copy says that it helped for another reason."""
         side = self._sides.attempt(made, until)
         if side is None or side.trainee is None or len(made) > 1:
             return side
-        tell = made[0].cause_by_copy
-        if tell is not None and side.last.recovered:
-            cause = tell(self._sides.lab, side.trainee)
-            if cause is None:
-                self._sides.excluded[side.name] = "It knows the training images as well."
-                return None
-            self._by_copy[side.name] = (cause,)
+        ask = made[0].rules_out
+        if ask is not None and side.last.recovered and ask(self._sides.lab, side.trainee):
+            self._sides.excluded[side.name] = "It knows the training images as well."
+            return None
         return side
 
     def _in_budget(self, change: Change, lengths: float) -> bool:
@@ -465,8 +461,10 @@ class _Trials:
         return False
 
     def _causes(self, side: Side) -> tuple[CauseId, ...]:
-        known = self._by_copy.get(side.name)
-        return known or tuple(_cause_of(one, self._sides.lab) for one in side.changes)
+        seen = None if self._reference is None else self._reference.on_evaluation
+        if side.by_evaluation and seen is not None and seen.tells and seen.recognises:
+            return ("labels-unrelated",)
+        return tuple(_cause_of(one, self._sides.lab) for one in side.changes)
 
     def _before(self, side: Side) -> Score:
         """The control of the same seed, by the same images."""

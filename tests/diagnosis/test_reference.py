@@ -1,0 +1,154 @@
+"""Whether labels can be told from images, asked of a network of ours; and what follows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from checks_zoo import batch, cnn, sgd
+from torch import Tensor
+from torch.nn import functional
+
+from everyclass.diagnoses import Diagnosis
+from everyclass.diagnosis.answers import NotApplicable
+from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.diagnose import diagnose_case
+from everyclass.diagnosis.reference import Reference, ask_reference
+
+
+class Ticks:
+    """Each look takes 4 ms."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.004
+        return self.now
+
+
+def captured(
+    n: int = 24, *, first: int = 0, look: Callable[[Tensor], Tensor] = lambda x: x
+) -> tuple[CapturedBatch, ...]:
+    made = (batch(16, seed=seed) for seed in range(first, first + n))
+    return tuple(CapturedBatch(args=(look(x),), targets=y) for x, y in made)
+
+
+def mislabelled(batches: tuple[CapturedBatch, ...]) -> tuple[CapturedBatch, ...]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.cat([one.targets for one in batches if one.targets is not None])
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    return tuple(replace(one, targets=part) for one, part in zip(batches, labels.split(16)))
+
+
+def blank(images: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(int(images.abs().sum() * 1e3) % 2**31)
+    return 0.3 * torch.randn(images.shape, generator=generator)
+
+
+def ask(batches: tuple[CapturedBatch, ...]) -> Reference:
+    return ask_reference(batches[6:], batches[:6], n_classes=4, seed=0, seconds=0.8, clock=Ticks())
+
+
+def diagnosed(
+    training: tuple[CapturedBatch, ...], evaluation: tuple[CapturedBatch, ...] = ()
+) -> Diagnosis:
+    model = cnn()
+    case = Case(
+        model=model,
+        optimizers=(sgd(model, 0.05),),
+        loss_function=functional.cross_entropy,
+        n_classes=4,
+        batches=training,
+        evaluation=evaluation,
+        forwards=400,
+        steps=400,
+        rates=((0, 0.05),),
+        initial_state={name: one.clone() for name, one in model.state_dict().items()},
+        gradients_cleared=True,
+    )
+    return diagnose_case(case, verdict="not-learning", checks=(), budget_seconds=10, clock=Ticks())
+
+
+def test_labels_that_images_show_are_told() -> None:
+    found = ask(captured())
+    assert found.tells
+    assert not found.nothing
+    assert found.held_out.balanced_accuracy > 0.9
+    assert found.permuted is None  # nobody asks for memory where there is insight
+
+
+def test_labels_of_other_images_are_learned_by_heart_and_no_further() -> None:
+    found = ask(mislabelled(captured()))
+    assert found.nothing
+    assert found.by_heart is not None
+    assert found.by_heart.balanced_accuracy > 0.9
+    assert found.permuted is not None
+    assert not found.permuted.recovered
+
+
+def test_images_in_other_forms_are_read() -> None:
+    flat = tuple(replace(one, args=(one.args[0].flatten(1),)) for one in captured())
+    assert ask(flat).tells
+    last = tuple(replace(one, args=(one.args[0].movedim(1, -1),)) for one in captured())
+    assert ask(last).tells
+    whole = tuple(
+        replace(one, args=((100 * one.args[0]).round().clamp(0, 255).byte(),))
+        for one in captured(look=lambda x: x - x.min())
+    )
+    assert ask(whole).tells
+    with pytest.raises(NotApplicable, match="no images, one a row"):
+        ask(tuple(replace(one, args=()) for one in captured()))
+
+
+def test_an_augmentation_that_leaves_nothing_is_told_from_wrong_labels() -> None:
+    seen = captured(24, first=50)
+    augmented = diagnosed(captured(look=blank), seen)
+    assert augmented.answer is not None
+    assert (augmented.answer.id, augmented.answer.proved) == ("augmentation-too-strong", True)
+    wrong = diagnosed(mislabelled(captured()), seen)
+    assert wrong.answer is not None
+    assert (wrong.answer.id, wrong.answer.proved) == ("labels-unrelated", True)
+    remedies = {one.cause: one.sentence for one in (*augmented.remedies, *wrong.remedies)}
+    assert "weaken the augmentation" in remedies["augmentation-too-strong"]
+    assert "with their labels" in remedies["labels-unrelated"]
+
+
+def test_labels_that_lag_one_place_behind_are_found() -> None:
+    late = tuple(
+        replace(one, targets=one.targets.roll(1)) for one in captured() if one.targets is not None
+    )
+    diagnosis = diagnosed(late)
+    assert diagnosis.answer is not None
+    assert (diagnosis.answer.id, diagnosis.answer.proved) == ("labels-unrelated", True)
+    assert diagnosis.answer.trial is not None
+    assert diagnosis.answer.trial.change == "labels-one-back"
+    assert diagnosis.answer.trial.changed > 0.8
+    assert "one place behind" in diagnosis.remedies[0].sentence
+
+
+def test_evaluation_images_scaled_otherwise_are_proved_on_the_weights_as_they_are() -> None:
+    model = cnn()
+    optimizer = sgd(model, 0.05)
+    for one in captured(40):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(one.args[0]), one.targets).backward()
+        optimizer.step()
+    case = Case(
+        model=model,
+        optimizers=(optimizer,),
+        loss_function=functional.cross_entropy,
+        n_classes=4,
+        batches=captured(),
+        evaluation=captured(24, first=50, look=lambda x: 0.01 * x - 3),
+        steps=40,
+        forwards=40,
+        gradients_cleared=True,
+    )
+    diagnosis = diagnose_case(case, verdict="collapsed", checks=(), budget_seconds=5, clock=Ticks())
+    assert diagnosis.answer is not None
+    assert (diagnosis.answer.id, diagnosis.answer.proved) == ("train-eval-mismatch", True)
+    assert diagnosis.answer.trial is not None
+    assert diagnosis.answer.trial.steps == 0
