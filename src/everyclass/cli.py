@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from everyclass.findings import Finding
     from everyclass.workflows.demo import DemoData
     from everyclass.workflows.events import Event
+    from everyclass.workflows.fix_script import FixPlan
     from everyclass.workflows.prepare import DataSource
+    from everyclass.workflows.run_script import RunOutcome
 
 app = typer.Typer(
     name="everyclass",
@@ -440,6 +442,14 @@ def run(
     check_only: Annotated[
         bool, typer.Option("--check-only", help="Let it make two steps, check, and end it.")
     ] = False,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="When a cause is proved: write a patched copy beside the script (train.fixed.py), "
+            "show the diff, run the copy once more and compare. The script itself is not touched.",
+        ),
+    ] = False,
     strict: Strict = False,
     json_file: Json = None,
     quiet: Quiet = False,
@@ -449,10 +459,15 @@ def run(
     Standard output, exit code and numbers stay the script's own; ours go to standard error.
     """
     from everyclass.capture.execute import Target
+    from everyclass.workflows.fix_script import plan_fix
     from everyclass.workflows.run_script import RunOptions, run_script
 
+    if fix and (check_only or budget == 0):
+        raise InputError("--fix applies what trials prove, and none would be made.", where="--fix")
+    target = Target(name=script, arguments=tuple(arguments or ()), is_module=is_module)
+    plan = plan_fix(target) if fix else None
     outcome = run_script(
-        Target(name=script, arguments=tuple(arguments or ()), is_module=is_module),
+        target,
         RunOptions(
             out=out,
             stop_on_collapse=stop_on_collapse,
@@ -464,7 +479,9 @@ def run(
     )
     diagnosis = outcome.diagnosis
     value = outcome.report.to_dict()
-    _write_json(json_file, value if diagnosis is None else {**value, **diagnosis.to_dict()})
+    if diagnosis is not None:
+        value |= diagnosis.to_dict()
+    _write_json(json_file, value)
     if not quiet:
         from everyclass.terminal.diagnosis import diagnosis_view
         from everyclass.terminal.watch import watch_view
@@ -473,8 +490,33 @@ def run(
         _progress_console().print(watch_view(outcome.report))
         if diagnosis is not None:
             _progress_console().print(diagnosis_view(diagnosis))
+    if plan is not None:
+        found = _fix(plan, outcome, stop_on_collapse=stop_on_collapse, quiet=quiet)
+        _write_json(json_file, {**value, "fix": found})
+        _write_json(None if out is None or found is None else out / "fix.json", found)
     problem = strict and outcome.report.problem_found
     raise typer.Exit(outcome.code or int(problem))
+
+
+def _fix(
+    plan: FixPlan, outcome: RunOutcome, *, stop_on_collapse: bool, quiet: bool
+) -> dict[str, Any] | None:
+    """Copy, diff, second run, comparison; None when there was nothing to change."""
+    from everyclass.terminal.fix import fix_view, patch_view
+    from everyclass.workflows.fix_script import patch_script, run_again
+
+    console = _progress_console()
+    patched = patch_script(plan, outcome)
+    if not quiet:
+        console.print(patch_view(patched))
+    if patched.copy is None:
+        return None
+    if not quiet:
+        console.print(f"everyclass: running {plan.copy_name} ...", soft_wrap=True)
+    fix = run_again(plan, patched, outcome, stop_on_collapse=stop_on_collapse)
+    if not quiet:
+        console.print(fix_view(fix))
+    return fix.to_dict()
 
 
 def _tell_alarm(finding: Finding) -> None:

@@ -19,6 +19,7 @@ BANDS = {
     "seeding": 0,
     "stats": 1,
     "images": 2,
+    "fixing": 2,
     "settings": 2,
     "recipe": 2,
     "decide": 2,

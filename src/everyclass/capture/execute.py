@@ -95,6 +95,20 @@ def execute(target: Target) -> Ending:
         return _ending(error)
 
 
+def script_file(target: Target) -> tuple[Path, str]:
+    """The file that would run, and the dotted name of its module; "" for a script.
+
+    Raises:
+        InputError: there is no such script or module.
+    """
+    if not target.is_module:
+        return Path(_script_path(target.name)), ""
+    spec = _module_spec(target.name)
+    if spec.origin is None or not os.path.isfile(spec.origin):
+        raise InputError(f"Module {target.name} is no file.", where="-m")
+    return Path(spec.origin), spec.name
+
+
 @contextmanager
 def when_loaded(name: str, then: Callable[[], None]) -> Iterator[None]:
     """Call `then` right after a module was loaded for the first time, or now if it already is."""
