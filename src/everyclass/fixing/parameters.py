@@ -58,14 +58,14 @@ def _network_beside(script: Script, facts: Facts, call: ast.Call) -> str:
         owner is model_class(script, facts) or method(owner, "configure_optimizers") is not None
     ):
         return "self"
-    name = model_name_in(script, facts, script.scope_of(call))
-    if name:
-        return name
-    name = owner_of_parameters(script, call)
+    given = owner_of_parameters(script, call).split(".")
+    scope = script.scope_of(call)
+    if isinstance(scope, ast.FunctionDef) and given[0] in {one.arg for one in scope.args.args}:
+        return ".".join(given[:2]) if given[0] == "self" else given[0]
+    name = model_name_in(script, facts, scope)
     if not name:
         raise NotEditable("How the network is called beside the optimizer was not recognised.")
-    root = name.split(".")
-    return ".".join(root[:2]) if root[0] == "self" else root[0]
+    return name
 
 
 def _last_change(script: Script, facts: Facts, name: str, statement: ast.stmt) -> ast.stmt | None:
