@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from as_written import COLOUR, GREY, KNOWN, edited, facts_for
 
+from everyclass.fixing.facts import InputFigures
 from everyclass.fixing.patch import patched
 from everyclass.fixing.source import NotEditable
 
@@ -413,3 +414,59 @@ def test_two_changes_of_a_pair() -> None:
 def test_a_change_without_an_edit_is_refused() -> None:
     with pytest.raises(NotEditable, match="none that can be written"):
         edited("import torch\n", "batchnorm-added")
+
+
+# -- a transform that normalises -------------------------------------------------------------------
+
+TRANSFORMS = """
+train_tf = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+val_tf = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean=MEAN, std=STD)])
+"""
+
+
+def through_normalize(levels: list[float], mean: float, sd: float) -> InputFigures:
+    """Figures of images whose grey levels went through a Normalize."""
+    values = [(one - mean) / sd for one in levels]
+    centre = sum(values) / len(values)
+    spread = (sum((one - centre) ** 2 for one in values) / len(values)) ** 0.5
+    return InputFigures(mean=(centre,), sd=(spread,), samples=(tuple(values),))
+
+
+def test_a_normalize_gets_the_figures_of_the_images_that_reach_it() -> None:
+    text = TRANSFORMS.replace("MEAN", "(0.5,)").replace("STD", "[0.25]") + NET
+    facts = replace(KNOWN, inputs=through_normalize([0.0, 50.0, 100.0, 250.0], 0.5, 0.25))
+    # Mean 100; deviations -100, -50, 0, 150, so their mean square is 35,000 / 4.
+    assert edited(text, "inputs-standardised", facts=facts)[2:] == [
+        "+train_tf = transforms.Compose([transforms.ToTensor(), "
+        "transforms.Normalize((100,), [93.54])])",
+        "+val_tf = transforms.Compose([transforms.ToTensor(), "
+        "transforms.Normalize(mean=(100,), std=[93.54])])",
+    ]
+
+
+def test_a_normalize_that_the_inputs_did_not_come_from_is_left() -> None:
+    text = TRANSFORMS.replace("MEAN", "(0.485,)").replace("STD", "(0.229,)") + NET
+    raw = InputFigures(mean=(100.0,), sd=(93.5,), samples=((0.0, 50.0, 100.0, 250.0),))
+    lines = edited(text, "inputs-standardised", facts=replace(KNOWN, inputs=raw))
+    assert lines[-1] == "+        img = (img - 100) / 93.5"
+
+
+def test_normalizes_that_differ_are_left() -> None:
+    text = (
+        TRANSFORMS.replace("mean=MEAN", "mean=(0.4,)")
+        .replace("MEAN", "(0.5,)")
+        .replace("STD", "(0.25,)")
+        + NET
+    )
+    facts = replace(KNOWN, inputs=through_normalize([0.0, 50.0, 100.0, 250.0], 0.5, 0.25))
+    assert edited(text, "inputs-standardised", facts=facts)[-1].startswith("+        img = ")
+
+
+def test_positional_rates_of_schedules() -> None:
+    text = (
+        "from torch import optim\nopt = optim.SGD(ps, lr=0.1)  #O\n"
+        "s = optim.lr_scheduler.CyclicLR(opt, 0.01, max_lr=top)\n"
+    )
+    assert edited(text, "rate-tenth")[1] == (
+        "+s = optim.lr_scheduler.CyclicLR(opt, 0.001, max_lr=top * 0.1)"
+    )

@@ -22,12 +22,14 @@ class InputFigures:
         mean, sd: of each channel; one number where channels are not apart.
         layer: the first layer, where its inputs are not those of the network; "" where they are.
         integer: the network was given whole numbers.
+        samples: some values of each channel, where the network got them as they are.
     """
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
     layer: str = ""
     integer: bool = False
+    samples: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

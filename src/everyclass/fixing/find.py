@@ -97,7 +97,9 @@ def model_place(script: Script, facts: Facts) -> ModelPlace:
         if target is not None and _builds(value, facts.model_class):
             return ModelPlace(name=script.of(target), statement=statement)
         if isinstance(statement, ast.Return) and _builds(value, facts.model_class):
-            return ModelPlace(name="model", statement=statement, built_by=statement.value)
+            return _called_for(script, statement) or ModelPlace(
+                name="model", statement=statement, built_by=statement.value
+            )
     try:
         call = optimizer_call(script, facts)
     except NotEditable:
@@ -106,6 +108,25 @@ def model_place(script: Script, facts: Facts) -> ModelPlace:
     if not name:
         raise _not_here("model", facts)
     return ModelPlace(name=name, statement=script.statement_of(call), side="before")
+
+
+def _called_for(script: Script, returned: ast.Return) -> ModelPlace | None:
+    """Where the script calls the function that returns the network, under one name."""
+    function = script.scope_of(returned)
+    if not isinstance(function, ast.FunctionDef):
+        return None
+    calls = []
+    for one in script.statements():
+        target, value = _single_target(one), getattr(one, "value", None)
+        if target is None or not isinstance(value, ast.expr) or not _builds(value, function.name):
+            continue
+        inside = [part for part in ast.walk(value) if isinstance(part, ast.Call)]
+        if any(last_name(part.func) == function.name for part in inside):
+            calls.append((script.of(target), one))
+    if len({name for name, _ in calls}) != 1:
+        return None
+    name, statement = calls[-1]
+    return ModelPlace(name=name, statement=statement)
 
 
 def _single_target(statement: ast.stmt) -> ast.Name | ast.Attribute | None:

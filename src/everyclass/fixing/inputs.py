@@ -1,8 +1,9 @@
 """Edits that standardise what reaches the network, by the figures that were measured.
 
-Comes in: a `Script` and `Facts`. Goes out: an `Edit`, or NotEditable with the reason. They stand in
-the network, where training and evaluation cannot differ: at the head of its `forward` where the
-script defines it, as a hook where it does not.
+Comes in: a `Script` and `Facts`. Goes out: an `Edit`, or NotEditable with the reason. The transform
+that normalises is preferred where it is sure which one that is; else they stand in the network,
+where training and evaluation cannot differ: at the head of its `forward` where the script defines
+it, as a hook where it does not.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 
 from everyclass.fixing.facts import Edit, Facts, InputFigures
 from everyclass.fixing.find import method, model_class, model_place
+from everyclass.fixing.normalize import in_normalize
 from everyclass.fixing.source import NotEditable, Script
 
 LEAST_SD = 1e-6
@@ -22,6 +24,9 @@ def standardise(script: Script, facts: Facts) -> Edit:
     figures = facts.inputs
     if figures is None:
         raise NotEditable("What reaches the first layer is not known.")
+    edit = in_normalize(script, figures)
+    if edit is not None:
+        return edit
     owner = model_class(script, facts)
     forward = None if owner is None else method(owner, "forward")
     if forward is not None and len(forward.args.args) > 1 and not figures.layer:

@@ -22,8 +22,8 @@ from everyclass.fixing.source import (
     with_keyword,
 )
 
-PEAK_SCHEDULES = {"OneCycleLR": "max_lr", "CyclicLR": "max_lr"}
-"""Schedules that set the rate themselves, with the argument that says how high."""
+PEAK_SCHEDULES = {"OneCycleLR": (("max_lr", 1),), "CyclicLR": (("base_lr", 1), ("max_lr", 2))}
+"""Schedules that set the rate themselves: their arguments that are rates, with their places."""
 
 SCHEDULES = re.compile(r"(LR|WarmRestarts|Scheduler|_warmup)$|^get_\w*schedule")
 SECOND_IS_RATE = frozenset(
@@ -44,8 +44,9 @@ def rate_times(factor: float) -> Callable[[Script, Facts], Edit]:
         base = facts.first_rate if peak is None else peak
         schedules = [one for one in script.walk() if last_name(one.func) in PEAK_SCHEDULES]
         splices = [
-            _scaled_argument(script, one, PEAK_SCHEDULES[last_name(one.func)], factor, base)
+            _scaled_argument(script, one, name, factor, base, place=place)
             for one in schedules
+            for name, place in PEAK_SCHEDULES[last_name(one.func)]
         ]
         if not schedules:
             splices.append(_scaled_rate(script, call, factor, base))
@@ -65,18 +66,25 @@ def _rate_words(facts: Facts, factor: float) -> str:
 
 
 def _scaled_rate(script: Script, call: ast.Call, factor: float, base: float | None) -> Splice:
-    positional = last_name(call.func) in SECOND_IS_RATE and len(call.args) > 1
-    if positional and not isinstance(call.args[1], ast.Starred):
-        return script.replace(call.args[1], scaled(script, call.args[1], factor))
-    return _scaled_argument(script, call, "lr", factor, base)
+    place = 1 if last_name(call.func) in SECOND_IS_RATE else None
+    return _scaled_argument(script, call, "lr", factor, base, place=place)
 
 
 def _scaled_argument(
-    script: Script, call: ast.Call, name: str, factor: float, default: float | None
+    script: Script,
+    call: ast.Call,
+    name: str,
+    factor: float,
+    default: float | None,
+    *,
+    place: int | None = None,
 ) -> Splice:
-    given = keyword(call, name)
-    if given is not None:
-        return script.replace(given.value, scaled(script, given.value, factor))
+    named = keyword(call, name)
+    value = None if named is None else named.value
+    if value is None and place is not None and len(call.args) > place:
+        value = call.args[place]
+    if value is not None and not isinstance(value, ast.Starred):
+        return script.replace(value, scaled(script, value, factor))
     if any(one.arg is None for one in call.keywords) or default is None:
         raise NotEditable("The learning rate is given in a way that was not recognised.")
     return with_keyword(script, call, name, f"{default * factor:.6g}")

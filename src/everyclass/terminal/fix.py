@@ -71,6 +71,8 @@ def fix_view(fix: Fix) -> RenderableType:
 
 
 def _verdict(seen: Seen) -> Text:
+    if seen.verdict == "healthy" and seen.phase != "learned":
+        return Text("no alarm", style="bold yellow")
     style = {"healthy": "bold green", None: "dim"}.get(seen.verdict, "bold red")
     return Text(seen.verdict or "not watched", style=style)
 
@@ -82,7 +84,7 @@ def _number(value: float | None) -> str:
 def _lowest(seen: Seen) -> str:
     if seen.lowest_recall is None:
         return "not known"
-    return f"{seen.lowest_recall:.2f} ({seen.lowest_class})"
+    return f"{seen.lowest_recall:.2f} ('{seen.lowest_class}')"
 
 
 def _predicted(seen: Seen) -> str:
@@ -92,8 +94,13 @@ def _predicted(seen: Seen) -> str:
 def _conclusion(fix: Fix) -> str:
     copy = fix.patched.copy
     name = "The copy" if copy is None else copy.name
+    if fix.after.verdict == "healthy" and fix.after.phase == "learned":
+        return f"{name} trains. Take the change over into your script, which is as it was."
     if fix.after.verdict == "healthy":
-        return f"{name} trains. Take over the change by hand; the original is as it was."
+        return (
+            f"{name} raises no alarm, but it was not seen to learn either: the run may be too "
+            "short to tell. The original is as it was."
+        )
     if fix.after.verdict is None:
         return f"{name} was written, but nothing of it was watched: {fix.after.ended}."
     return (

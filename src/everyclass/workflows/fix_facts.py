@@ -21,6 +21,7 @@ from everyclass.diagnosis.causes.inputs import channel_figures
 from everyclass.diagnosis.material import Material, rates_of
 from everyclass.fixing.facts import Facts, InputFigures, Part
 
+MOST_SAMPLES = 499
 PARTS: tuple[Part, ...] = ("model", "optimizer", "loss")
 
 
@@ -85,7 +86,17 @@ def _inputs(material: Material) -> InputFigures:
         sd=figures.sd,
         layer="" if same else layer.name,
         integer=same and given is not None and not given.is_floating_point(),
+        samples=_samples(given) if same and given is not None else (),
     )
+
+
+def _samples(images: Tensor) -> tuple[tuple[float, ...], ...]:
+    """Values of each channel, evenly spaced over the batch."""
+    if images.ndim != 4:
+        return ()
+    columns = images.detach().to("cpu", torch.float64).movedim(1, 0).flatten(1)
+    stride = max(1, columns.shape[1] // MOST_SAMPLES)
+    return tuple(tuple(one[::stride].tolist()) for one in columns)
 
 
 def _first_argument(args: tuple[Any, ...]) -> Tensor | None:

@@ -82,6 +82,7 @@ class Seen:
         ended: how it ended.
         verdict: of the watch.
         step: optimizer steps.
+        phase: of the monitor: nothing-seen, opening or learned.
         judged_on: "last evaluation" or "recent training batches".
         balanced_accuracy: mean recall of the classes with images.
         lowest_recall: of them.
@@ -93,6 +94,7 @@ class Seen:
     ended: str
     verdict: str | None
     step: int
+    phase: str = ""
     judged_on: str = ""
     balanced_accuracy: float | None = None
     lowest_recall: float | None = None
@@ -191,7 +193,7 @@ def patch_script(plan: FixPlan, outcome: RunOutcome) -> Patched:
     """Write a copy with the first proved change (or pair) that can be expressed as an edit."""
     diagnosis = outcome.diagnosis
     if diagnosis is None or outcome.case is None:
-        return Patched(refused=("Nothing to fix: no cause was looked for.",))
+        return Patched(refused=(_nothing_to_fix(outcome),))
     proved = [one for one in diagnosis.causes if one.proved]
     if not proved:
         return Patched(
@@ -226,6 +228,15 @@ def patch_script(plan: FixPlan, outcome: RunOutcome) -> Patched:
         )
     by_hand = [one.sentence for one in diagnosis.remedies if one.cause in unanswered]
     return Patched(refused=tuple(refused), remedies=tuple(dict.fromkeys(by_hand)))
+
+
+def _nothing_to_fix(outcome: RunOutcome) -> str:
+    verdict = outcome.report.verdict
+    if verdict == "healthy":
+        return "The training is healthy: there is nothing to fix."
+    if verdict is None:
+        return "Nothing was watched, so that nothing is known to fix."
+    return f"The training is {verdict}, but no trial could be made to find the cause."
 
 
 def _proved_trials(diagnosis: Diagnosis) -> Iterator[Trial]:
@@ -288,7 +299,12 @@ def _evaluated(report: Mapping[str, Any]) -> bool:
 
 def _seen(report: Mapping[str, Any], *, evaluation: bool) -> Seen:
     """A run's figures, from the content of its `findings.json`."""
-    seen = Seen(ended=report["ended"], verdict=report["verdict"], step=report["step"])
+    seen = Seen(
+        ended=report["ended"],
+        verdict=report["verdict"],
+        step=report["step"],
+        phase=report["phase"],
+    )
     summary = report["summary"] or {}
     figures = summary.get("figures")
     if figures is None:
