@@ -502,13 +502,14 @@ def _fix(
     plan: FixPlan, outcome: RunOutcome, *, stop_on_collapse: bool, quiet: bool
 ) -> dict[str, Any] | None:
     """Copy, diff, second run, comparison; None when there was nothing to change."""
-    from everyclass.terminal.fix import fix_view, patch_view
+    from everyclass.terminal.fix import difference_text, fix_view, patch_view
     from everyclass.workflows.fix_script import patch_script, run_again
 
     console = _progress_console()
     patched = patch_script(plan, outcome)
     if not quiet:
         console.print(patch_view(patched))
+        console.print(difference_text(patched), soft_wrap=True)
     if patched.copy is None:
         return None
     if not quiet:

@@ -102,6 +102,21 @@ def test_a_hook_before_the_optimizer_where_another_file_builds_the_network() -> 
     )
 
 
+def test_a_hook_on_a_wrapped_network() -> None:
+    text = "net = build()\nnet = nn.DataParallel(net).cuda()  #M\n"
+    assert edited(text, "inputs-standardised")[-1] == (
+        "+net.register_forward_pre_hook(standardise_inputs)"
+    )
+
+
+def test_a_hook_where_the_function_that_builds_the_network_is_called() -> None:
+    text = "def make():\n    return nn.Sequential(a, b)  #M\nnet = make().cuda()\n"
+    facts = replace(KNOWN, model_class="Sequential")
+    assert edited(text, "inputs-standardised", facts=facts)[-1] == (
+        "+net.register_forward_pre_hook(standardise_inputs)"
+    )
+
+
 def test_a_network_that_is_only_handed_on_is_refused() -> None:
     text = "trainer = Trainer(ResNet(10), lr=0.1)  #M\n"
     with pytest.raises(NotEditable, match="model"):

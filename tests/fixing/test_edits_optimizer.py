@@ -310,6 +310,7 @@ model.fc = torch.nn.Linear(512, 10)
     ("written", "wanted"),
     [
         ("SGD(model.fc.parameters(), 0.1)", "SGD(model.parameters(), 0.1)"),
+        ("SGD(params=old.parameters(), lr=1)", "SGD(params=model.parameters(), lr=1)"),
         ("SGD(Net().parameters(), 0.1)", "SGD(model.parameters(), 0.1)"),
         ("SGD([{'params': decay}], 0.1)", "SGD(model.parameters(), 0.1)"),
         ("SGD(list(old_model.parameters()), 0.1)", "SGD(model.parameters(), 0.1)"),

@@ -141,22 +141,23 @@ def _single_target(statement: ast.stmt) -> ast.Name | ast.Attribute | None:
 
 def _builds(value: ast.expr | None, model_class: str) -> bool:
     """Whether an expression is the network, not something that was given one."""
+    wrapped = False
     while isinstance(value, ast.Call):
         name = last_name(value.func)
         if isinstance(value.func, ast.Attribute) and name in _MOVES:
             value = value.func.value
         elif name in _WRAPPERS and value.args:
-            value = value.args[0]
+            value, wrapped = value.args[0], True
         else:
             inside = [one for one in ast.walk(value) if isinstance(one, ast.Call)]
             named = [one for one in inside if last_name(one.func) == model_class]
             return not named or named[0] is value
-    return False
+    return wrapped and isinstance(value, (ast.Name, ast.Attribute))
 
 
 def owner_of_parameters(script: Script, call: ast.Call) -> str:
     """`net` where a call is given `net.parameters()`, alone or in a filter; "" otherwise."""
-    first = _first_argument(call)
+    first = first_argument(call)
     if first is None:
         return ""
     for one in ast.walk(first):
@@ -169,9 +170,10 @@ def owner_of_parameters(script: Script, call: ast.Call) -> str:
     return ""
 
 
-def _first_argument(call: ast.Call) -> ast.expr | None:
+def first_argument(call: ast.Call) -> ast.expr | None:
+    """What an optimizer is given; None where that is hidden behind a star."""
     if call.args:
-        return call.args[0]
+        return None if isinstance(call.args[0], ast.Starred) else call.args[0]
     return next((one.value for one in call.keywords if one.arg == "params"), None)
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from everyclass.fixing.facts import Edit, Facts
-from everyclass.fixing.find import optimizer_call
+from everyclass.fixing.find import first_argument, optimizer_call
 from everyclass.fixing.imports import torch_named
 from everyclass.fixing.source import (
     NotEditable,
@@ -129,7 +129,8 @@ def _group_values(call: ast.Call, name: str) -> Iterator[ast.expr]:
 def to_adam(script: Script, facts: Facts) -> Edit:
     """Adam at 1e-3 in place of the optimizer, over what it was given."""
     call = optimizer_call(script, facts)
-    if not call.args or isinstance(call.args[0], ast.Starred):
+    given = first_argument(call)
+    if given is None:
         raise NotEditable("What the optimizer is given was not recognised.")
     blocked = [last_name(one.func) for one in script.walk()]
     setters = sorted(set(PEAK_SCHEDULES) & set(blocked))
@@ -137,7 +138,7 @@ def to_adam(script: Script, facts: Facts) -> Edit:
         raise NotEditable(
             f"{setters[0]} sets the rate, so that another optimizer alone is not what was tried."
         )
-    parameters = script.of(call.args[0])
+    parameters = script.of(given)
     name, extra = _sibling(script, call, "Adam")
     splices = (*extra, script.replace(call, f"{name}({parameters}, lr=1e-3)"))
     also = " Your schedule of the rate stays." if facts.rate_varied else ""

@@ -10,6 +10,7 @@ import re
 
 from everyclass.fixing.facts import Edit, Facts
 from everyclass.fixing.find import (
+    first_argument,
     method,
     model_class,
     model_name_in,
@@ -25,8 +26,8 @@ def attach_parameters(script: Script, facts: Facts) -> Edit:
     call = optimizer_call(script, facts)
     statement = script.statement_of(call)
     name = _network_beside(script, facts, call)
-    first = call.args[0] if call.args else None
-    if first is None or isinstance(first, ast.Starred):
+    first = first_argument(call)
+    if first is None:
         raise NotEditable("What the optimizer is given was not recognised.")
     wanted = f"{name}.parameters()"
     change = () if script.of(first) == wanted else (script.replace(first, wanted),)
@@ -135,6 +136,7 @@ def _whole_network(script: Script, facts: Facts) -> tuple[Splice, ...]:
         name = _network_beside(script, facts, call)
     except NotEditable:
         return ()
-    if not call.args or owner_of_parameters(script, call) == name:
+    first = first_argument(call)
+    if first is None or owner_of_parameters(script, call) == name:
         return ()
-    return (script.replace(call.args[0], f"{name}.parameters()"),)
+    return (script.replace(first, f"{name}.parameters()"),)

@@ -19,7 +19,7 @@ _STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def patch_view(patched: Patched) -> RenderableType:
-    """The edits as sentences and as a diff; or why there are none."""
+    """The edits as sentences; or why there are none."""
     parts: list[RenderableType] = []
     if patched.copy is None:
         parts += [Text("No copy was written.", style="bold")]
@@ -31,16 +31,13 @@ def patch_view(patched: Patched) -> RenderableType:
     parts += [Text(one, style="yellow") for one in patched.refused]
     parts += [Text.assemble(("by hand: ", "bold"), one) for one in patched.remedies]
     title = "fix" if patched.copy is None else f"fix: {patched.copy.name}"
-    panel = Panel(Group(*parts), title=title, title_align="left", expand=False, width=80)
-    if not patched.difference:
-        return panel
-    # No frame around the diff: it is there to be copied.
-    return Group(panel, _difference(patched.difference))
+    return Panel(Group(*parts), title=title, title_align="left", expand=False, width=80)
 
 
-def _difference(text: str) -> Text:
-    shown = Text(no_wrap=True, overflow="ignore")
-    for line in text.splitlines():
+def difference_text(patched: Patched) -> Text:
+    """The diff in colours, to be printed without wrapping: it is there to be copied."""
+    shown = Text()
+    for line in patched.difference.splitlines():
         style = "bold" if line.startswith(("+++", "---")) else _STYLES.get(line[:1], "dim")
         shown.append(f"{line}\n", style=style)
     shown.rstrip()

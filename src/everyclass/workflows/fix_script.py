@@ -260,6 +260,7 @@ def run_again(
 
     What it prints goes to standard error: standard output has the script's own already.
     """
+    _free_device()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "seen.json"
         command = [
@@ -291,6 +292,13 @@ def run_again(
         before=_seen(before, evaluation=evaluation),
         after=_seen(shown, evaluation=evaluation),
     )
+
+
+def _free_device() -> None:
+    """Give back what torch keeps for later: the copy needs as much as the script did."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _evaluated(report: Mapping[str, Any]) -> bool:
