@@ -509,10 +509,10 @@ def _fix(
     patched = patch_script(plan, outcome)
     if not quiet:
         console.print(patch_view(patched))
-        console.print(difference_text(patched), soft_wrap=True)
     if patched.copy is None:
         return None
     if not quiet:
+        console.print(difference_text(patched), soft_wrap=True)
         console.print(f"everyclass: running {plan.copy_name} ...", soft_wrap=True)
     fix = run_again(plan, patched, outcome, stop_on_collapse=stop_on_collapse)
     if not quiet:
