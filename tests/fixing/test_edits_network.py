@@ -117,6 +117,39 @@ def test_a_hook_where_the_function_that_builds_the_network_is_called() -> None:
     )
 
 
+HELD = """
+class Lit(pl.LightningModule):
+    def __init__(self, lr):
+        super().__init__()
+        self.backbone = timm.create_model("resnet18")
+        self.loss = nn.CrossEntropyLoss()
+    def training_step(self, batch, i):
+        x, y = batch
+        return self.loss(self.backbone(x), y)  #L
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.head.parameters(), lr=0.1)  #O
+lit = Lit(0.1)  #M
+"""
+
+
+def test_a_network_inside_a_lightning_module() -> None:
+    facts = replace(KNOWN, model_class="ResNet")
+    assert edited(HELD, "inputs-standardised", facts=facts)[-1] == (
+        "+        self.backbone.register_forward_pre_hook(standardise_inputs)"
+    )
+    assert edited(HELD, "parameters-attached", facts=facts)[1] == (
+        "+        return torch.optim.SGD(self.parameters(), lr=0.1)"
+    )
+
+
+def test_a_holder_of_several_networks_is_refused() -> None:
+    text = HELD.replace("self.backbone(x)", "self.other(self.backbone(x))").replace(
+        "        self.loss =", "        self.other = build()\n        self.loss ="
+    )
+    with pytest.raises(NotEditable, match="Which part of Lit"):
+        edited(text, "inputs-standardised", facts=replace(KNOWN, model_class="ResNet"))
+
+
 def test_a_network_that_is_only_handed_on_is_refused() -> None:
     text = "trainer = Trainer(ResNet(10), lr=0.1)  #M\n"
     with pytest.raises(NotEditable, match="model"):

@@ -32,8 +32,8 @@ def logits_to_the_loss(script: Script, facts: Facts) -> Edit:
     found = last_activation(script, facts, SIGMOID if binary else SOFTMAX)
     if found is not None:
         return Edit(
-            sentence=f"{_name(found)} in line {found.node.lineno} is gone: the loss applies it "
-            "itself.",
+            sentence=f"{_name(found)} in line {found.node.lineno} is taken out: the loss applies "
+            "it itself.",
             splices=_without(script, found),
         )
     scores = scores_of(loss_call(script, facts))
@@ -61,7 +61,7 @@ def no_last_activation(script: Script, facts: Facts) -> Edit:
         splices = (script.replace(found.node, module),)
         instead = f"; {module} stands there, which the loss needs"
     return Edit(
-        sentence=f"{_name(found)} behind the last layer (line {found.node.lineno}) is gone"
+        sentence=f"{_name(found)} behind the last layer (line {found.node.lineno}) is taken out"
         f"{instead}.",
         splices=splices,
     )

@@ -1,4 +1,4 @@
-"""Where a script builds its network, its optimizer and its loss, and where it steps.
+"""Where a script builds its optimizer and its loss, and where it steps.
 
 Comes in: a `Script` and `Facts`. Goes out: nodes of its tree; NotEditable with the reason where a
 place is not in the script or not the only one. Edits nothing.
@@ -10,7 +10,6 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from everyclass.fixing.facts import Facts, Part
 from everyclass.fixing.source import LOOPS, NotEditable, Scope, Script, last_name
@@ -28,11 +27,11 @@ LOSS_FUNCTIONS = frozenset(
     }
 )
 _NO_OPTIMIZER = re.compile(r"sched|scaler|warm|ema|prof|bar|meter|progress", re.IGNORECASE)
-_MOVES = frozenset({"to", "cuda", "cpu", "train", "float", "double", "half", "requires_grad_"})
-_WRAPPERS = frozenset({"DataParallel", "DistributedDataParallel", "compile"})
+MOVES = frozenset({"to", "cuda", "cpu", "train", "float", "double", "half", "requires_grad_"})
 
 
-def _not_here(part: Part, facts: Facts) -> NotEditable:
+def not_here(part: Part, facts: Facts) -> NotEditable:
+    """Why a part that another file built cannot be edited."""
     place = facts.elsewhere.get(part, "")
     verb = "called" if part == "loss" else "built"
     if place:
@@ -47,7 +46,7 @@ def optimizer_call(script: Script, facts: Facts) -> ast.Call:
     """The call that builds the optimizer."""
     line = facts.lines.get("optimizer")
     if line is None:
-        raise _not_here("optimizer", facts)
+        raise not_here("optimizer", facts)
     over = list(_calls_over(script, line))
     named = [one for one in over if last_name(one.func) == facts.optimizer_class]
     likely = named or [one for one in over if _has_rate_or_parameters(one)]
@@ -67,69 +66,8 @@ def _has_rate_or_parameters(call: ast.Call) -> bool:
     return isinstance(first, ast.Call) and last_name(first.func) == "parameters"
 
 
-# -- the network -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelPlace:
-    """Where a line that speaks of the network can be inserted.
-
-    Attributes:
-        name: of the network there ("model", "self.net").
-        statement: beside which.
-        side: of the statement.
-        built_by: the expression that is returned, where a function returns the network at once.
-    """
-
-    name: str
-    statement: ast.stmt
-    side: Literal["before", "after"] = "after"
-    built_by: ast.expr | None = None
-
-
-def model_place(script: Script, facts: Facts) -> ModelPlace:
-    """Right after the network was built; else right before the optimizer that takes it."""
-    line = facts.lines.get("model")
-    statement = None if line is None else script.statement_at(line)
-    if statement is not None:
-        target = _single_target(statement)
-        value = getattr(statement, "value", None)
-        if target is not None and _builds(value, facts.model_class):
-            return ModelPlace(name=script.of(target), statement=statement)
-        if isinstance(statement, ast.Return) and _builds(value, facts.model_class):
-            return _called_for(script, statement) or ModelPlace(
-                name="model", statement=statement, built_by=statement.value
-            )
-    try:
-        call = optimizer_call(script, facts)
-    except NotEditable:
-        raise _not_here("model", facts) from None
-    name = owner_of_parameters(script, call)
-    if not name:
-        raise _not_here("model", facts)
-    return ModelPlace(name=name, statement=script.statement_of(call), side="before")
-
-
-def _called_for(script: Script, returned: ast.Return) -> ModelPlace | None:
-    """Where the script calls the function that returns the network, under one name."""
-    function = script.scope_of(returned)
-    if not isinstance(function, ast.FunctionDef):
-        return None
-    calls = []
-    for one in script.statements():
-        target, value = _single_target(one), getattr(one, "value", None)
-        if target is None or not isinstance(value, ast.expr) or not _builds(value, function.name):
-            continue
-        inside = [part for part in ast.walk(value) if isinstance(part, ast.Call)]
-        if any(last_name(part.func) == function.name for part in inside):
-            calls.append((script.of(target), one))
-    if len({name for name, _ in calls}) != 1:
-        return None
-    name, statement = calls[-1]
-    return ModelPlace(name=name, statement=statement)
-
-
-def _single_target(statement: ast.stmt) -> ast.Name | ast.Attribute | None:
+def single_target(statement: ast.stmt) -> ast.Name | ast.Attribute | None:
+    """What a statement assigns to, where that is one name or attribute."""
     targets: list[ast.expr] = []
     if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         targets = statement.targets
@@ -137,22 +75,6 @@ def _single_target(statement: ast.stmt) -> ast.Name | ast.Attribute | None:
         targets = [statement.target]
     found = targets[0] if targets else None
     return found if isinstance(found, (ast.Name, ast.Attribute)) else None
-
-
-def _builds(value: ast.expr | None, model_class: str) -> bool:
-    """Whether an expression is the network, not something that was given one."""
-    wrapped = False
-    while isinstance(value, ast.Call):
-        name = last_name(value.func)
-        if isinstance(value.func, ast.Attribute) and name in _MOVES:
-            value = value.func.value
-        elif name in _WRAPPERS and value.args:
-            value, wrapped = value.args[0], True
-        else:
-            inside = [one for one in ast.walk(value) if isinstance(one, ast.Call)]
-            named = [one for one in inside if last_name(one.func) == model_class]
-            return not named or named[0] is value
-    return wrapped and isinstance(value, (ast.Name, ast.Attribute))
 
 
 def owner_of_parameters(script: Script, call: ast.Call) -> str:
@@ -177,23 +99,6 @@ def first_argument(call: ast.Call) -> ast.expr | None:
     return next((one.value for one in call.keywords if one.arg == "params"), None)
 
 
-def model_class(script: Script, facts: Facts) -> ast.ClassDef | None:
-    """The class of the network, where the script defines it."""
-    found = [
-        one
-        for one in ast.walk(script.tree)
-        if isinstance(one, ast.ClassDef) and one.name == facts.model_class
-    ]
-    return found[0] if len(found) == 1 else None
-
-
-def method(owner: ast.ClassDef, name: str) -> ast.FunctionDef | None:
-    """A method that the class defines itself."""
-    return next(
-        (one for one in owner.body if isinstance(one, ast.FunctionDef) and one.name == name), None
-    )
-
-
 # -- the loss --------------------------------------------------------------------------------------
 
 
@@ -201,7 +106,7 @@ def loss_call(script: Script, facts: Facts) -> ast.Call:
     """The call of the loss in training."""
     line = facts.lines.get("loss")
     if line is None:
-        raise _not_here("loss", facts)
+        raise not_here("loss", facts)
     statement = script.statement_at(line)
     over = [one for one in _calls_over(script, line) if len(one.args) + len(one.keywords) >= 2]
     if statement is None or not over:
@@ -224,11 +129,11 @@ def loss_constructors(script: Script, call: ast.Call) -> list[ast.Call]:
     name = last_name(call.func)
     found = []
     for statement in script.statements():
-        target = _single_target(statement)
+        target = single_target(statement)
         value = getattr(statement, "value", None)
         if target is None or last_name(target) != name:
             continue
-        while isinstance(value, ast.Call) and last_name(value.func) in _MOVES:
+        while isinstance(value, ast.Call) and last_name(value.func) in MOVES:
             value = value.func.value if isinstance(value.func, ast.Attribute) else None
         if isinstance(value, ast.Call) and last_name(value.func) in LOSS_CLASSES:
             found.append(value)
@@ -302,7 +207,7 @@ def _built(script: Script, facts: Facts, scope: Scope) -> list[str]:
         statement = script.statement_of(optimizer_call(script, facts))
     except NotEditable:
         return []
-    target = _single_target(statement)
+    target = single_target(statement)
     if target is None:
         return []
     built_in = script.scope_of(statement)
@@ -354,30 +259,3 @@ def loops_around(script: Script, node: ast.AST) -> list[ast.For | ast.AsyncFor |
         if isinstance(one, LOOPS):
             found.append(one)
     return found
-
-
-def model_name_in(script: Script, facts: Facts, scope: Scope) -> str:
-    """How the network is called in a scope; "" where that is not sure."""
-    try:
-        place = model_place(script, facts)
-    except NotEditable:
-        return ""
-    where = script.scope_of(place.statement)
-    if place.built_by is not None:
-        return ""
-    if place.name.startswith("self."):
-        same = script.class_of(scope) is script.class_of(place.statement)
-        return place.name if same else ""
-    if where is scope or (where is script.tree and place.name not in _bound_in(scope)):
-        return place.name
-    return ""
-
-
-def _bound_in(scope: Scope) -> set[str]:
-    """Names that a function binds itself, by parameters and assignments."""
-    names = {one.arg for one in ast.walk(scope) if isinstance(one, ast.arg)}
-    return names | {
-        one.id
-        for one in ast.walk(scope)
-        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-    }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 
 from everyclass.fixing.facts import Edit, Facts, InputFigures
-from everyclass.fixing.find import method, model_class, model_place
+from everyclass.fixing.model import method, model_class, model_place
 from everyclass.fixing.normalize import in_normalize
 from everyclass.fixing.source import NotEditable, Script
 

@@ -32,12 +32,16 @@ NUMBERS_A_LINE = 10
 
 def without_weights(script: Script, facts: Facts) -> Edit:
     """The loss without class weights."""
-    return _without(script, facts, ("weight", "pos_weight"), "The loss has no class weights.")
+    return _without(
+        script, facts, ("weight", "pos_weight"), "Class weights are taken out of the loss."
+    )
 
 
 def without_smoothing(script: Script, facts: Facts) -> Edit:
     """The loss without label smoothing."""
-    return _without(script, facts, ("label_smoothing",), "The loss smooths no labels.")
+    return _without(
+        script, facts, ("label_smoothing",), "Label smoothing is taken out of the loss."
+    )
 
 
 def _without(script: Script, facts: Facts, names: tuple[str, ...], sentence: str) -> Edit:

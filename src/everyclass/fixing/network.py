@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 
 from everyclass.fixing.facts import Edit, Facts
-from everyclass.fixing.find import model_name_in, model_place, optimizer_call
+from everyclass.fixing.find import optimizer_call
 from everyclass.fixing.imports import torch_named
+from everyclass.fixing.model import model_name_in, model_place
 from everyclass.fixing.source import NotEditable, Script, Splice, keyword, last_name
 
 
@@ -28,7 +29,7 @@ def no_dropout(script: Script, facts: Facts) -> Edit:
             )
     if not splices:
         splices = list(_in_network(script, facts))
-    return Edit(sentence="Nothing is dropped out.", splices=tuple(splices))
+    return Edit(sentence="The dropout probability is set to 0.", splices=tuple(splices))
 
 
 def _in_network(script: Script, facts: Facts) -> tuple[Splice, ...]:

@@ -167,7 +167,7 @@ def no_weight_decay(script: Script, facts: Facts) -> Edit:
         if any(one.arg is None for one in call.keywords):
             raise NotEditable("The weight decay is given in a way that was not recognised.")
         splices.append(with_keyword(script, call, "weight_decay", "0.0"))
-    return Edit(sentence="The weight decay is 0.", splices=tuple(splices))
+    return Edit(sentence="The weight decay is set to 0.", splices=tuple(splices))
 
 
 def constant_rate(script: Script, facts: Facts) -> Edit:

@@ -12,7 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from everyclass.fixing.facts import Facts
-from everyclass.fixing.find import loss_call, method, model_class, model_place, scores_of
+from everyclass.fixing.find import loss_call, scores_of
+from everyclass.fixing.model import method, model_class, model_place
 from everyclass.fixing.source import LOOPS, NotEditable, Script, last_name
 
 SOFTMAX = frozenset({"softmax", "Softmax", "Softmax2d"})

@@ -9,15 +9,8 @@ import ast
 import re
 
 from everyclass.fixing.facts import Edit, Facts
-from everyclass.fixing.find import (
-    first_argument,
-    method,
-    model_class,
-    model_name_in,
-    model_place,
-    optimizer_call,
-    owner_of_parameters,
-)
+from everyclass.fixing.find import first_argument, optimizer_call, owner_of_parameters
+from everyclass.fixing.model import method, model_class, model_name_in, model_place
 from everyclass.fixing.source import NotEditable, Script, Splice, last_name
 
 
@@ -35,7 +28,7 @@ def attach_parameters(script: Script, facts: Facts) -> Edit:
     if later is None:
         if not change:
             raise NotEditable(f"The optimizer is given {wanted} already, as the script has it.")
-        return Edit(sentence=f"The optimizer gets {wanted}.", splices=change)
+        return Edit(sentence=f"The optimizer is given {wanted}.", splices=change)
     between = script.text[script.end(statement) : script.start(later)]
     target = script.of(statement).split("=")[0].strip()
     if re.search(rf"\b{re.escape(target)}\b", between):
@@ -92,7 +85,7 @@ def unfreeze(script: Script, facts: Facts) -> Edit:
     if frozen:
         splices = [script.replace(one, "True") for one in frozen]
         lines = ", ".join(str(one.lineno) for one in frozen)
-        sentence = f"No parameter is frozen (line {lines})."
+        sentence = f"No parameter is frozen any more (line {lines})."
     else:
         place = model_place(script, facts)
         if place.built_by is not None:
@@ -100,7 +93,7 @@ def unfreeze(script: Script, facts: Facts) -> Edit:
         line = (f"{place.name}.requires_grad_(True)",)
         insert = script.before if place.side == "before" else script.after
         splices = [insert(place.statement, line)]
-        sentence = "No parameter is frozen."
+        sentence = "No parameter is frozen any more."
     return Edit(sentence=sentence, splices=(*splices, *_whole_network(script, facts)))
 
 

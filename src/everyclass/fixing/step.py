@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 
 from everyclass.fixing.facts import Edit, Facts
-from everyclass.fixing.find import StepPlace, loops_around, model_name_in, step_place
+from everyclass.fixing.find import StepPlace, loops_around, step_place
 from everyclass.fixing.imports import imports_lightning, torch_named
+from everyclass.fixing.model import model_name_in
 from everyclass.fixing.source import (
     NotEditable,
     Script,
