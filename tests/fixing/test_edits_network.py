@@ -388,8 +388,11 @@ def test_the_prior_enters_log_probabilities_and_they_sum_to_one_again() -> None:
 
 
 def test_targets_take_the_shape_of_the_outputs() -> None:
-    text = "loss = F.mse_loss(out, y.float())  #L\n"
-    assert edited(text, "targets-in-shape")[1] == "+loss = F.mse_loss(out, y.float().view_as(out))"
+    text = "loss = F.mse_loss(out, y.float())  #L\nval += F.mse_loss(out, y.float()).item()\n"
+    assert edited(text, "targets-in-shape")[2:] == [
+        "+loss = F.mse_loss(out, y.float().view_as(out))",
+        "+val += F.mse_loss(out, y.float().view_as(out)).item()",
+    ]
 
 
 def test_a_loss_of_another_file_is_refused_with_its_place() -> None:

@@ -142,13 +142,18 @@ def test_a_missing_import_comes_behind_those_of_the_future() -> None:
     ]
 
 
-def test_another_optimizer_is_refused_where_a_schedule_sets_the_rate() -> None:
+def test_another_optimizer_keeps_its_rate_as_it_did_in_the_trial() -> None:
     text = (
         "import torch\nopt = torch.optim.SGD(ps, lr=1)  #O\n"
         "s = torch.optim.lr_scheduler.OneCycleLR(opt, 1.0, 100)\n"
     )
-    with pytest.raises(NotEditable, match="OneCycleLR sets the rate"):
-        edited(text, "adam")
+    assert edited(text, "adam", facts=replace(KNOWN, rate_varied=True))[2:] == [
+        "+opt = torch.optim.Adam(ps, lr=1e-3)",
+        "+s = torch.optim.lr_scheduler.LambdaLR(opt, lambda step: 1.0)",
+    ]
+    by_hand = "import torch\nopt = torch.optim.SGD(ps, lr=1)  #O\n"
+    with pytest.raises(NotEditable, match="by hand"):
+        edited(by_hand, "adam", facts=replace(KNOWN, rate_varied=True))
 
 
 @pytest.mark.parametrize(

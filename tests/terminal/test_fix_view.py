@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_without_a_copy_it_says_why_and_what_to_do() -> None:
     ("seen", "conclusion"),
     [
         (after("healthy", "learned"), "train.fixed.py trains."),
-        (after("healthy", "opening"), "was not seen to learn"),
+        (after("healthy", "opening"), "train.fixed.py trains."),
         (after("collapsed", "opening"), "train.fixed.py is collapsed too"),
         (after(None, "", "ValueError: x"), "nothing of it was watched: ValueError: x"),
     ],
@@ -87,6 +88,13 @@ def test_the_conclusion_is_no_more_than_what_was_seen(seen: Seen, conclusion: st
     assert "balanced accuracy 0.25 0.93" in text
     assert "0.00 ('ship')" in text
     assert "1 of 4 4 of 4" in text
+
+
+def test_a_copy_at_chance_without_an_alarm_is_not_praised() -> None:
+    seen = replace(after("healthy", "opening"), balanced_accuracy=0.3)
+    text = " ".join(shown(fix_view(Fix(patched=PATCHED, before=BEFORE, after=seen))).split())
+    assert "was not seen to learn" in text
+    assert "no alarm" in text
 
 
 def test_every_line_of_the_frames_fits() -> None:

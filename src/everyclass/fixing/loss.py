@@ -131,7 +131,8 @@ def targets_in_shape(script: Script, facts: Facts) -> Edit:
     if not isinstance(scores, (ast.Name, ast.Attribute)):
         raise NotEditable("The outputs have no name where the loss is called.")
     shaped = f"{grouped(targets, script.of(targets))}.view_as({script.of(scores)})"
+    same = [one for one in script.walk() if script.of(one) == script.of(call)]  # in evaluation too
     return Edit(
         sentence="The loss gets the targets in the shape of the outputs.",
-        splices=(script.replace(targets, shaped),),
+        splices=tuple(script.replace(targets_of(one), shaped) for one in same),
     )

@@ -41,9 +41,9 @@ def in_normalize(script: Script, figures: InputFigures) -> Edit | None:
         assert arguments is not None
         for node, values in zip(arguments, (new_mean, new_sd)):
             splices.append(script.replace(node, _shown(values, node)))
-    lines = ", ".join(str(one.lineno) for one in calls)
+    lines = " and ".join(str(one.lineno) for one in calls)
     return Edit(
-        sentence=f"Normalize (line {lines}) has the figures with which the inputs get mean 0 and "
+        sentence=f"Normalize (line {lines}) gets the figures that give the inputs mean 0 and "
         "standard deviation 1.",
         splices=tuple(splices),
     )

@@ -127,25 +127,19 @@ def _group_values(call: ast.Call, name: str) -> Iterator[ast.expr]:
 
 
 def to_adam(script: Script, facts: Facts) -> Edit:
-    """Adam at 1e-3 in place of the optimizer, over what it was given."""
+    """Adam at 1e-3 in place of the optimizer, over what it was given, at that rate throughout."""
     call = optimizer_call(script, facts)
     given = first_argument(call)
     if given is None:
         raise NotEditable("What the optimizer is given was not recognised.")
-    blocked = [last_name(one.func) for one in script.walk()]
-    setters = sorted(set(PEAK_SCHEDULES) & set(blocked))
-    if setters:
-        raise NotEditable(
-            f"{setters[0]} sets the rate, so that another optimizer alone is not what was tried."
-        )
-    parameters = script.of(given)
     name, extra = _sibling(script, call, "Adam")
-    splices = (*extra, script.replace(call, f"{name}({parameters}, lr=1e-3)"))
-    also = " Your schedule of the rate stays." if facts.rate_varied else ""
-    return Edit(
-        sentence=f"The optimizer is Adam at a rate of 1e-3.{also}",
-        splices=splices,
-    )
+    splices = [*extra, script.replace(call, f"{name}({script.of(given)}, lr=1e-3)")]
+    also = ""
+    if facts.rate_varied:  # the trial's rate did not
+        schedule, replaced = _without_schedule(script)
+        splices += replaced
+        also = f", which {last_name(schedule.func)} no longer changes"
+    return Edit(sentence=f"The optimizer is Adam at a rate of 1e-3{also}.", splices=tuple(splices))
 
 
 def _sibling(script: Script, call: ast.Call, name: str) -> tuple[str, tuple[Splice, ...]]:
@@ -173,15 +167,7 @@ def no_weight_decay(script: Script, facts: Facts) -> Edit:
 def constant_rate(script: Script, facts: Facts) -> Edit:
     """The schedule replaced by one that keeps the peak of the rates."""
     call = optimizer_call(script, facts)
-    schedules = [one for one in script.walk() if _is_schedule(one)]
-    if len(schedules) != 1:
-        raise NotEditable(
-            "The rate is changed by hand or by several schedules; none could be taken away."
-        )
-    schedule = schedules[0]
-    optimizer = script.of(schedule.args[0])
-    name, extra = _lambda_schedule(script, schedule)
-    splices = [script.replace(schedule, f"{name}({optimizer}, lambda step: 1.0)")]
+    schedule, splices = _without_schedule(script)
     if last_name(schedule.func) in PEAK_SCHEDULES:
         if facts.peak_rate is None:
             raise NotEditable("The peak of the rate is not known.")
@@ -194,8 +180,21 @@ def constant_rate(script: Script, facts: Facts) -> Edit:
         )
     return Edit(
         sentence=f"{last_name(schedule.func)} no longer changes the rate: it stays at its peak.",
-        splices=(*splices, *extra),
+        splices=tuple(splices),
     )
+
+
+def _without_schedule(script: Script) -> tuple[ast.Call, list[Splice]]:
+    """The script's schedule of the rate, and one that leaves the rate alone in its place."""
+    schedules = [one for one in script.walk() if _is_schedule(one)]
+    if len(schedules) != 1:
+        raise NotEditable(
+            "The rate is changed by hand or by several schedules; none could be taken away."
+        )
+    schedule = schedules[0]
+    name, extra = _lambda_schedule(script, schedule)
+    constant = f"{name}({script.of(schedule.args[0])}, lambda step: 1.0)"
+    return schedule, [*extra, script.replace(schedule, constant)]
 
 
 def _is_schedule(call: ast.Call) -> bool:

@@ -91,7 +91,7 @@ def _predicted(seen: Seen) -> str:
 def _conclusion(fix: Fix) -> str:
     copy = fix.patched.copy
     name = "The copy" if copy is None else copy.name
-    if fix.after.verdict == "healthy" and fix.after.phase == "learned":
+    if fix.after.learns:
         return f"{name} trains. Take the change over into your script, which is as it was."
     if fix.after.verdict == "healthy":
         return (

@@ -28,6 +28,9 @@ from everyclass.run_folder import write_atomically
 from everyclass.workflows.run_script import RunOutcome
 
 STANDARD_ERROR = 2
+LEAST_ADVANTAGE = 0.2
+"""Of balanced accuracy over chance, as a share of what is possible, from which a copy is said to
+train although the watch has not called it learned: twice what a trial asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,15 @@ class Seen:
     lowest_class: str = ""
     predicted: int | None = None
     classes: int | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Nothing is wrong, and the predictions were seen to tell the classes apart."""
+        if self.verdict != "healthy" or self.balanced_accuracy is None or not self.classes:
+            return self.verdict == "healthy" and self.phase == "learned"
+        chance = 1 / self.classes
+        advantage = (self.balanced_accuracy - chance) / (1 - chance) if chance < 1 else 0.0
+        return self.phase == "learned" or advantage >= LEAST_ADVANTAGE
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
