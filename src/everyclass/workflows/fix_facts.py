@@ -6,6 +6,7 @@ and places. Edits nothing.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -96,6 +97,8 @@ def _samples(images: Tensor) -> tuple[tuple[float, ...], ...]:
         return ()
     columns = images.detach().to("cpu", torch.float64).movedim(1, 0).flatten(1)
     stride = max(1, columns.shape[1] // MOST_SAMPLES)
+    while math.gcd(stride, images.shape[-1]) > 1:  # else always the same few columns of pixels
+        stride += 1
     return tuple(tuple(one[::stride].tolist()) for one in columns)
 
 
