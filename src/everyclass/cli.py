@@ -8,7 +8,6 @@ and the audit do not need it.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from everyclass.errors import EveryclassError, InputError
 from everyclass.options import (
@@ -37,14 +35,13 @@ from everyclass.options import (
     prior_of,
     wishes_of,
 )
+from everyclass.printing import progress_console, result_console, write_json
+from everyclass.run_command import run
 
 if TYPE_CHECKING:
-    from everyclass.findings import Finding
     from everyclass.workflows.demo import DemoData
     from everyclass.workflows.events import Event
-    from everyclass.workflows.fix_script import FixPlan
     from everyclass.workflows.prepare import DataSource
-    from everyclass.workflows.run_script import RunOutcome
 
 app = typer.Typer(
     name="everyclass",
@@ -55,6 +52,9 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+app.command(context_settings={"allow_interspersed_args": False})(run)
 
 
 def _version(asked: bool) -> None:
@@ -120,9 +120,9 @@ def audit(
         seed=seed or 0,
         on_progress=_counter("auditing", quiet),
     )
-    _write_json(json_file, result.audit.to_dict())
+    write_json(json_file, result.audit.to_dict())
     if not quiet:
-        _result_console().print(audit_view(result.audit))
+        result_console().print(audit_view(result.audit))
     if strict and result.audit.warnings:
         raise typer.Exit(1)
 
@@ -275,7 +275,7 @@ def _explain(source: DataSource, options: Any, json_file: Path | None, quiet: bo
     from everyclass.workflows.train import explain
 
     decided = explain(source, options, on_event=_audit_counter(quiet))
-    _write_json(json_file, {d.name: d.value for d in decided.decisions})
+    write_json(json_file, {d.name: d.value for d in decided.decisions})
     if not quiet:
         typer.echo(decided.to_yaml())
 
@@ -293,7 +293,7 @@ def _train(
     from everyclass.workflows.train import resume
     from everyclass.workflows.train import train as train_run
 
-    with TrainingView(_progress_console(), quiet=quiet) as view:
+    with TrainingView(progress_console(), quiet=quiet) as view:
         try:
             outcome = (resume if resume_run else train_run)(
                 source, out, options, on_event=view.show
@@ -303,11 +303,11 @@ def _train(
                 f"{stop} Everything is saved. Go on with: everyclass train {source.source} "
                 f"--out {out} --resume"
             ) from None
-    _write_json(json_file, outcome.evaluation.to_dict())
+    write_json(json_file, outcome.evaluation.to_dict())
     if not quiet:
         from everyclass.terminal.evaluation import evaluation_view
 
-        console = _result_console()
+        console = result_console()
         for sentence in outcome.sentences:
             console.print(sentence, soft_wrap=True)
         console.print(evaluation_view(outcome.evaluation))
@@ -356,9 +356,9 @@ def evaluate(
         kind=one_of(decision, ("balanced", "natural"), "--decision"),  # type: ignore[arg-type]
         on_progress=_counter("evaluating", quiet),
     )
-    _write_json(json_file, result.evaluation.to_dict())
+    write_json(json_file, result.evaluation.to_dict())
     if not quiet:
-        console = _result_console()
+        console = result_console()
         for sentence in result.sentences:
             console.print(sentence, soft_wrap=True)
         for found in result.set_aside:
@@ -400,137 +400,14 @@ def predict(
         on_progress=_counter("predicting", quiet),
     )
     summary = {"n": result.n, "failed": result.failed, "predicted": dict(result.counts)}
-    _write_json(json_file, {"out": str(result.path), **summary})
+    write_json(json_file, {"out": str(result.path), **summary})
     if not quiet:
-        console = _result_console()
+        console = result_console()
         for note in result.notes:
             console.print(note, soft_wrap=True)
         shares = ", ".join(f"{name} {count:,}" for name, count in result.counts)
         console.print(f"{result.n:,} images: {shares}; {result.failed:,} unreadable.")
         console.print(f"Written to {result.path}.", soft_wrap=True)
-
-
-@app.command(context_settings={"allow_interspersed_args": False})
-def run(
-    script: Annotated[
-        str, typer.Argument(help="A Python script; with -m a module.", metavar="SCRIPT")
-    ],
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[ARGS]...", help="Everything after SCRIPT is the script's own."),
-    ] = None,
-    is_module: Annotated[
-        bool, typer.Option("-m", help="SCRIPT is a module, as in python -m MODULE.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Folder for findings.json and diagnosis.json."),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(
-            "--budget",
-            help="Seconds of trials when something is wrong; 0 = none.",
-            show_default="a quarter of the run, 20 to 300",
-            min=0.0,
-        ),
-    ] = None,
-    stop_on_collapse: Annotated[
-        bool,
-        typer.Option("--stop-on-collapse", help="End the script with code 1 at the first alarm."),
-    ] = False,
-    check_only: Annotated[
-        bool, typer.Option("--check-only", help="Let it make two steps, check, and end it.")
-    ] = False,
-    fix: Annotated[
-        bool,
-        typer.Option(
-            "--fix",
-            help="When a cause is proved: write a patched copy beside the script (train.fixed.py), "
-            "show the diff, run the copy once more and compare. The script itself is not touched.",
-        ),
-    ] = False,
-    strict: Strict = False,
-    json_file: Json = None,
-    quiet: Quiet = False,
-) -> None:
-    """Run a training script as Python would, watch what it learns, and prove what is wrong.
-
-    Standard output, exit code and numbers stay the script's own; ours go to standard error.
-    """
-    from everyclass.capture.execute import Target
-    from everyclass.workflows.fix_script import plan_fix
-    from everyclass.workflows.run_script import RunOptions, run_script
-
-    if fix and (check_only or budget == 0):
-        raise InputError("--fix applies what trials prove, and none would be made.", where="--fix")
-    target = Target(name=script, arguments=tuple(arguments or ()), is_module=is_module)
-    plan = plan_fix(target) if fix else None
-    outcome = run_script(
-        target,
-        RunOptions(
-            out=out,
-            stop_on_collapse=stop_on_collapse,
-            check_only=check_only,
-            budget_seconds=budget,
-            on_alarm=None if quiet else _tell_alarm,
-            on_trial=None if quiet else _tell_trials,
-        ),
-    )
-    diagnosis = outcome.diagnosis
-    value = outcome.report.to_dict()
-    if diagnosis is not None:
-        value |= diagnosis.to_dict()
-    _write_json(json_file, value)
-    if not quiet:
-        from everyclass.terminal.diagnosis import diagnosis_view
-        from everyclass.terminal.watch import watch_view
-
-        sys.stdout.flush()
-        _progress_console().print(watch_view(outcome.report))
-        if diagnosis is not None:
-            _progress_console().print(diagnosis_view(diagnosis))
-    if plan is not None:
-        found = _fix(plan, outcome, stop_on_collapse=stop_on_collapse, quiet=quiet)
-        _write_json(json_file, {**value, "fix": found})
-        _write_json(None if out is None or found is None else out / "fix.json", found)
-    problem = strict and outcome.report.problem_found
-    raise typer.Exit(outcome.code or int(problem))
-
-
-def _fix(
-    plan: FixPlan, outcome: RunOutcome, *, stop_on_collapse: bool, quiet: bool
-) -> dict[str, Any] | None:
-    """Copy, diff, second run, comparison; None when there was nothing to change."""
-    from everyclass.terminal.fix import difference_text, fix_view, patch_view
-    from everyclass.workflows.fix_script import patch_script, run_again
-
-    console = _progress_console()
-    patched = patch_script(plan, outcome)
-    if not quiet:
-        console.print(patch_view(patched))
-    if patched.copy is None:
-        return None
-    if not quiet:
-        console.print(difference_text(patched), soft_wrap=True)
-        console.print(f"everyclass: running {plan.copy_name} ...", soft_wrap=True)
-    fix = run_again(plan, patched, outcome, stop_on_collapse=stop_on_collapse)
-    if not quiet:
-        console.print(fix_view(fix))
-    return fix.to_dict()
-
-
-def _tell_alarm(finding: Finding) -> None:
-    from everyclass.terminal.watch import notice_line
-
-    _progress_console().print(notice_line(finding), soft_wrap=True)
-
-
-def _tell_trials(seconds: float, name: str) -> None:
-    if not name:
-        _progress_console().print(
-            f"everyclass: looking for the cause by trials on copies, up to {seconds:.0f} s ..."
-        )
 
 
 @app.command()
@@ -550,11 +427,11 @@ def demo(
     from everyclass.workflows.demo import run_demo
 
     chosen: DemoData = one_of(data, ("tissue", "digits", "fashion-mnist"), "--data")  # type: ignore[assignment]
-    with TrainingView(_progress_console(), quiet=quiet) as view:
+    with TrainingView(progress_console(), quiet=quiet) as view:
         result = run_demo(out, data=chosen, on_event=view.show, on_stage=view.say)
-    _write_json(json_file, result.to_dict())
+    write_json(json_file, result.to_dict())
     if not quiet:
-        _result_console().print(demo_view(result))
+        result_console().print(demo_view(result))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -584,26 +461,9 @@ def _complain(error: object, code: int) -> int:
     return code
 
 
-def _result_console() -> Console:
-    return Console()
-
-
-def _progress_console() -> Console:
-    return Console(stderr=True)
-
-
-def _write_json(path: Path | None, value: Any) -> None:
-    if path is None:
-        return
-    from everyclass.run_folder import write_atomically
-
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, text.encode())
-
-
 def _counter(verb: str, quiet: bool) -> Any:
     """A progress line on standard error, redrawn on a terminal and silent elsewhere."""
-    console = _progress_console()
+    console = progress_console()
     if quiet or not console.is_terminal:
         return lambda done, total: None
 

@@ -34,6 +34,8 @@ BANDS = {
     "terminal": 6,
     "cli": 6,
     "options": 6,
+    "printing": 6,
+    "run_command": 6,
     "__init__": 6,
     "__main__": 6,
 }
@@ -42,7 +44,7 @@ TORCH_FREE_BANDS = {0, 1, 2}
 TORCH_PACKAGES = {"torch", "torchvision", "timm", "lightning_fabric", "pytorch_lightning"}
 # The audit command must start without torch, and what it shows is torch-free too.
 TORCH_FREE_MODULES = {
-    *("cli", "options", "__init__", "__main__", "terminal.audit"),
+    *("cli", "options", "printing", "run_command", "__init__", "__main__", "terminal.audit"),
     *("workflows.audit", "workflows.prepare", "workflows.cores"),
 }
 

@@ -50,6 +50,7 @@ class RunOptions:
         budget_seconds: for trials when something is wrong; 0 for none, None for a quarter of the
             run's own time within 20 s and 5 min.
         on_alarm: called with each alarm, at once.
+        on_report: called with what was seen, before the trials.
         on_trial: called before the trials with their seconds and "", then with the name of each.
     """
 
@@ -58,6 +59,7 @@ class RunOptions:
     check_only: bool = False
     budget_seconds: float | None = None
     on_alarm: Callable[[Finding], None] | None = None
+    on_report: Callable[[WatchReport], None] | None = None
     on_trial: Callable[[float, str], None] | None = None
 
 
@@ -91,7 +93,10 @@ def run_script(target: Target, options: RunOptions) -> RunOutcome:
     watch = _Watch(target, options)
     if _rank() != "0":
         ending = execute(target)
-        return RunOutcome(report=watch.report(str(ending)), code=ending.code, case=None)
+        unwatched = watch.report(str(ending))
+        if options.on_report is not None:
+            options.on_report(unwatched)
+        return RunOutcome(report=unwatched, code=ending.code, case=None)
     begin = time.monotonic()
     try:
         with when_loaded("torch", watch.begin), before_hard_exit(watch.write_at_hard_exit):
@@ -102,11 +107,15 @@ def run_script(target: Target, options: RunOptions) -> RunOutcome:
     words = _ended(ending)
     case = watch.case()
     watch.write(words)  # before the checks, which run the script's own code once more
-    if isinstance(ending.error, KeyboardInterrupt):
-        return RunOutcome(report=watch.report(words), code=ending.code, case=case)
-    watch.check(case)
-    watch.write(words)
+    interrupted = isinstance(ending.error, KeyboardInterrupt)
+    if not interrupted:
+        watch.check(case)
+        watch.write(words)
     report = watch.report(words)
+    if options.on_report is not None:
+        options.on_report(report)
+    if interrupted:
+        return RunOutcome(report=report, code=ending.code, case=case)
     diagnosis = _diagnose(case, report, seconds, options)
     return RunOutcome(report=report, code=ending.code, case=case, diagnosis=diagnosis)
 

@@ -1,0 +1,33 @@
+"""Where commands print and write: results, progress, JSON.
+
+Comes in: what to show or write. Goes out: consoles on standard output and standard error, a file
+that is whole or absent. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from everyclass.run_folder import write_atomically
+
+
+def result_console() -> Console:
+    """Standard output, for results."""
+    return Console()
+
+
+def progress_console() -> Console:
+    """Standard error, for progress and for everything that `run` says."""
+    return Console(stderr=True)
+
+
+def write_json(path: Path | None, value: Any) -> None:
+    """Write the value, or nothing without a path."""
+    if path is None:
+        return
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text.encode())
