@@ -1,0 +1,1 @@
+"""The tools a user can install today, on the scripts of this benchmark."""

@@ -1,0 +1,1 @@
+"""One module a peer: the calls its manual asks for, made at the script's own places."""
