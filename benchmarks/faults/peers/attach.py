@@ -228,7 +228,7 @@ def run(adapter: Adapter, script: Path) -> tuple[int, str]:
             code, failure = 1, str(error)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        except BaseException as error:  # noqa: BLE001 - the script's own failure, or a peer's word
+        except Exception as error:  # noqa: BLE001 - the script's own failure, or a peer's word
             if not adapter.stopped(error):
                 traceback.print_exc()
                 code = 1

@@ -1,10 +1,10 @@
-"""What each peer's messages mean in our words: a table written before anything was run.
+"""What each peer's messages mean in our words: a table written before any faulty script was run.
 
 Comes in: what a peer said. Goes out: whether that accuses the run, and the causes it names, in
 order. Standard library only.
 
 Generous to the peer: a message counts for every cause that it plausibly names, in the order in
-which the message does; messages count from "warning" up, the graver first, then in the peer's order.
+which the message does; messages count from "warning" up, the graver first, then as they were said.
 `ADVICE` holds what says nothing about whether the training works (speed, memory, style): it neither
 accuses nor names. A message without a cause in the catalogue (overfitting, for one) accuses only.
 """

@@ -6,6 +6,7 @@ adapter imports its peer when it is made, not before.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -66,10 +67,13 @@ class Adapter:
 
     def __init__(self) -> None:
         self.said: list[Said] = []
+        self._forms: set[tuple[str, Level, str]] = set()
 
     def say(self, check: str, level: Level, text: str, step: int | None = None) -> None:
-        """Keep a message; one that is already there is not kept again."""
-        if not any((one.check, one.text) == (check, text) for one in self.said):
+        """Keep a message; one that differs from an earlier one in its numbers alone is not kept."""
+        form = (check, level, re.sub(r"\d+", "#", text))
+        if form not in self._forms:
+            self._forms.add(form)
             self.said.append(Said(check=check, level=level, text=text, step=step))
 
     def batch(self, moment: Moment) -> None:
