@@ -1,8 +1,8 @@
 """Results of the peers as text: what each found, what it named, whom it accused wrongly.
 
 Comes in: lines of results and of installations. Goes out: text. A run's truth is the control's: the
-script with calls that do nothing. A peer's broken runs are those that its control says are broken;
-a run in which the peer failed counts as one in which it said nothing, and is listed by name.
+script with calls that do nothing. Where a peer failed, what it had said until then counts, and the
+failure is listed by name.
 """
 
 from __future__ import annotations
@@ -58,11 +58,10 @@ def judged(rows: Sequence[Row]) -> dict[str, list[Judged]]:
         if row["peer"] == CONTROL or control is None:
             continue
         failed = row["failure"] if not control["failure"] else ""
-        silent = Heard(flagged=False, causes=())
         found[row["peer"]].append(
             Judged(
                 row=row,
-                heard=silent if failed else heard(row["peer"], row["said"]),
+                heard=heard(row["peer"], row["said"]),
                 outcome=control["truth"]["outcome"],
                 changed=bool(row["printed"]) and row["printed"] != control["printed"],
                 ratio=row["seconds"] / control["seconds"],
@@ -128,14 +127,12 @@ def share(holds: Sequence[bool]) -> str:
 
 
 def print_runs(peer: str, found: Sequence[Judged]) -> None:
-    """What a peer came to on each run: failures, false accusations, misses."""
+    """What a peer came to on each run."""
     print(f"\n{peer}")
     for one in sorted(found, key=lambda one: (one.outcome, str(one.row["key"]))):
-        if one.failed:
-            verdict = f"FAILED: {one.failed[:120]}"
-        elif not one.heard.flagged:
-            verdict = "silent"
-        else:
+        verdict = "silent"
+        if one.heard.flagged:
             named = ", ".join(one.heard.causes) or "no cause"
             verdict = named if one.top is None else f"{named} (right: {one.top})"
-        print(f"  {one.outcome:8s} {one.row['key']}: {verdict}")
+        failure = f"; FAILED: {one.failed[:120]}" if one.failed else ""
+        print(f"  {one.outcome:8s} {one.row['key']}: {verdict}{failure}")

@@ -10,8 +10,9 @@
 
 The third is its manual's check that no softmax has been applied; a user with one output unit does
 not declare it, for a sigmoid there may be right. Whoever froze parameters on purpose left them out
-of the optimizer too, and does not declare that they change: then the same checks are declared
-parameter by parameter. The first violation ends the run, as it would end a user's.
+of the optimizer too, and does not declare that they change: then the checks of parameters are
+declared one by one. So they are where the network returns a dictionary (Hugging Face), for its
+checks of outputs take tensors alone. The first violation ends the run, as it would end a user's.
 """
 
 from __future__ import annotations
@@ -45,13 +46,15 @@ class Adapter(Base):
         check.register(moment.optimizer)
         assert moment.optimizer is not None
         known = {id(p) for group in moment.optimizer.param_groups for p in group["params"]}
-        if any(not p.requires_grad and id(p) not in known for p in model.parameters()):
+        frozen = any(not p.requires_grad and id(p) not in known for p in model.parameters())
+        returns_tensor = moment.kind != "huggingface"
+        if frozen or not returns_tensor:
             self._declare_trained(model)
         else:
             check.add_module_changing_check(model, module_name="model")
             check.add_module_nan_check(model, module_name="model")
             check.add_module_inf_check(model, module_name="model")
-        if output_width(model) != 1:
+        if returns_tensor and output_width(model) != 1:
             check.add_module_output_range_check(
                 model, output_range=(0, 1), negate_range=True, module_name="model"
             )
