@@ -72,7 +72,11 @@ def parsed() -> argparse.Namespace:
 def chosen(options: argparse.Namespace) -> list[Run]:
     """The runs asked for."""
     if options.runs:
-        runs = from_file(options.runs)
+        try:
+            runs = from_file(options.runs)
+        except (OSError, ValueError) as error:
+            print(f"--runs: {error}", file=sys.stderr)
+            sys.exit(2)
     else:
         runs = from_registry(
             healthy=options.healthy, faulty=options.faulty, first_seed=options.first_seed

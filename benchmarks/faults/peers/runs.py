@@ -101,6 +101,9 @@ def _all_cells() -> Iterator[Cell]:
 
 
 def _written(row: dict[str, Any]) -> Run:
+    lacking = {"key", "cause"} - set(row)
+    if lacking:
+        raise ValueError(f"a run with a text lacks {', '.join(sorted(lacking))}.")
     accepts = tuple(row.get("accepts") or (row["cause"],))
     return Run(
         key=row["key"],
