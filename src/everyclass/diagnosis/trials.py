@@ -15,7 +15,6 @@ heart.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,7 @@ from everyclass.diagnosis.scores import Score, gain, score
 from everyclass.diagnosis.sides import MOST_STEPS, SEEDS, Side, Sides, rank_of, reason
 from everyclass.diagnosis.snapshot import untouched
 from everyclass.diagnosis.streams import permute_labels
-from everyclass.diagnosis.trainee import TrialError
+from everyclass.diagnosis.trainee import Trainee, TrialError
 from everyclass.findings import CauseId
 
 LENGTHS, LENGTHS_FOR_ACCUSED = 9, 8
@@ -53,8 +52,8 @@ REFERENCE_SHARE = 0.08
 MOST_CONFIRMED = 3
 
 BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 0.5
-"""To be learned by heart; passes between two looks; of the budget, that this proof may take in any
-case."""
+"""To be learned by heart; passes between two looks; of the budget, that this proof may take even
+when nothing is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +154,11 @@ class _Trials:
         tried = self._tried_accused()
         if reproduced and not self._found(tried):
             tried += self._searched(tried)
-        trials = [*at_once, *self._confirmed(tried, reproduced)]
-        if reproduced and not any(one.proved for one in trials):
-            trials = [*self._released(tried), *trials]
+        by_heart: list[Trial] = []
+        if self._reference is not None and self._reference.nothing:
+            by_heart = self._released(tried)
+            tried += self._paired_anew()
+        trials = [*at_once, *by_heart, *self._confirmed(tried, reproduced)]
         known = {one.name: one.last for one in (control, *tried) if not one.by_evaluation}
         best = max(known, key=lambda name: known[name].balanced_accuracy)
         trials.sort(key=lambda one: (not one.proved, not one.recovered, -one.gain))
@@ -176,9 +177,12 @@ class _Trials:
     # -- stages --------------------------------------------------------------------------------
 
     def _tried_accused(self) -> list[Side]:
-        """Accused causes at full length, and those that the labels alone suggest."""
+        """Accused causes at full length."""
+        return self._tried_causes(self._accused)
+
+    def _tried_causes(self, causes: Sequence[CauseId]) -> list[Side]:
         found: list[Side] = []
-        for cause in (*self._accused, *self._suggested()):
+        for cause in causes:
             for change in changes():
                 if change.at_once or _cause_of(change, self._sides.lab) != cause:
                     continue
@@ -196,19 +200,28 @@ class _Trials:
         return ("class-imbalance",) if uneven and "class-imbalance" not in self._accused else ()
 
     def _searched(self, tried: Sequence[Side]) -> list[Side]:
-        """Everything else; where labels say nothing, what gives an image another label or another
-        look, as nothing else can help."""
+        """Everything else, unless labels say nothing about images: then it cannot help. What the
+        labels alone suggest comes first."""
         self._reference = self._asked()
         if self._reference is not None and self._reference.nothing:
-            pairings = [one for one in changes() if one.pairing]
-            sides = [self._attempt((one,), self._sides.full) for one in pairings]
-            return [one for one in sides if one is not None]
-        found = self._halving(tried)
+            return []
+        found = self._tried_causes(self._suggested())
+        if not self._found(found):
+            found += self._halving([*tried, *found])
         if not self._found(found):
             found += self._pairs([*tried, *found])
         if not self._found(found):
             found += self._alone()
         return found
+
+    def _paired_anew(self) -> list[Side]:
+        """What gives an image another label, or another look."""
+        sides = (
+            self._attempt((one,), self._sides.full)
+            for one in changes()
+            if one.pairing and self._in_budget(one, 1)
+        )
+        return [one for one in sides if one is not None]
 
     def _asked(self) -> Reference | None:
         sides = self._sides
@@ -384,8 +397,6 @@ class _Trials:
 
         Where labels tell nothing about images no held-out image can show that a change helps.
         """
-        if self._reference is None or not self._reference.nothing:
-            return []
         found = []
         for side in tried:
             exact = all(one.form and not one.on_evaluation for one in side.changes)
@@ -399,34 +410,42 @@ class _Trials:
         return found
 
     def _by_heart(self, side: Side) -> Trial:
-        """Both sides on a few images, again and again, until the changed one knows them."""
+        """Both sides on a few images, again and again, until the changed one knows them.
+
+        In a second order as well, as far as the budget goes.
+        """
         sides, few = self._sides, self._few()
-        allowed = max(sides.seconds_left, BY_HEART_SHARE * self._budget) / (2 * len(SEEDS))
+        end = sides.clock() + max(sides.seconds_left, BY_HEART_SHARE * self._budget)
         before: list[Score] = []
         after: list[Score] = []
         passes = 0
         for seed in SEEDS:
-            changed = sides.make(side.changes, seed=seed, batches=few)
-            control = sides.make((), seed=seed, batches=few)
-            assert changed.trainee is not None
-            assert control.trainee is not None
-            until = sides.clock() + (allowed if seed == SEEDS[0] else math.inf)
-            most = MOST_STEPS if seed == SEEDS[0] else passes
-            while changed.trainee.step < most and sides.clock() < until:
-                changed.trainee.train(BY_HEART_STEP, seed=sides.seed + seed, clock=sides.clock)
-                known = score(changed.trainee, few)
-                if seed == SEEDS[0] and known.advantage >= BY_HEART_ADVANTAGE:
-                    break
-            passes = changed.trainee.step
-            control.trainee.train(passes, seed=sides.seed + seed, clock=sides.clock)
-            before.append(score(control.trainee, few))
-            after.append(score(changed.trainee, few))
-            if not cured(before[-1], after[-1]):
+            begin = sides.clock()
+            changed = sides.make(side.changes, seed=seed, batches=few).trainee
+            control = sides.make((), seed=seed, batches=few).trainee
+            assert changed is not None
+            assert control is not None
+            if seed == SEEDS[0]:
+                passes = self._learned(changed, few, until=begin + (end - begin) / 2)
+            else:
+                changed.train(passes, seed=sides.seed + seed, clock=sides.clock)
+            control.train(passes, seed=sides.seed + seed, clock=sides.clock)
+            before.append(score(control, few))
+            after.append(score(changed, few))
+            spent = sides.clock() - begin
+            if not cured(before[-1], after[-1]) or sides.clock() + spent > end:
                 break
         told = replace(self._measured(side, before, after), steps=passes, judged_on="trained")
-        return replace(
-            told, proved=told.recovered and told.ci95[0] > 0 and told.seeds == len(SEEDS)
-        )
+        return replace(told, proved=told.recovered and told.ci95[0] > 0)
+
+    def _learned(self, trainee: Trainee, few: Sequence[CapturedBatch], *, until: float) -> int:
+        """Train until it knows most of the images, or time is up; passes that it took."""
+        sides = self._sides
+        while trainee.step < MOST_STEPS and sides.clock() < until:
+            trainee.train(BY_HEART_STEP, seed=sides.seed + SEEDS[0], clock=sides.clock)
+            if score(trainee, few).advantage >= BY_HEART_ADVANTAGE:
+                break
+        return trainee.step
 
     def _few(self) -> tuple[CapturedBatch, ...]:
         """As few batches as hold the images to be learned by heart, and two classes."""
