@@ -13,9 +13,12 @@ from checks_zoo import batch, bn_cnn, cnn, sgd
 from torch import Tensor, nn
 from torch.nn import functional
 
+from everyclass.diagnosis.alterations import rate_cause
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.diagnose import diagnose_case
 from everyclass.diagnosis.heldout import divide
+from everyclass.diagnosis.lab import Lab
+from everyclass.diagnosis.material import Material
 from everyclass.diagnosis.trials import TrialReport, run_trials
 from everyclass.findings import CheckResult
 
@@ -243,6 +246,30 @@ def test_a_proved_cause_that_a_check_accuses_goes_before_a_larger_gain() -> None
     assert answer.evidence == {"rms": 360.0}
     assert answer.sentence.startswith("Inputs have mean 300. With inputs standardised")
     assert diagnosis.remedies[0].sentence == "Scale them."
+
+
+@pytest.mark.parametrize(
+    ("losses", "cause"),
+    [
+        ((1.4, 1.4, 1.3), "learning-rate-too-low"),
+        ((1.4, 30.0, 1.6), "learning-rate-too-high"),
+        ((1.4, float("nan")), "learning-rate-too-high"),
+        ((), "learning-rate-too-low"),
+    ],
+)
+def test_what_another_optimizer_cures_is_told_by_the_losses(
+    losses: tuple[float, ...], cause: str
+) -> None:
+    batches = tuple(replace(one, loss=loss) for one, loss in zip(captured(), losses))
+    given = case(cnn(), batches=batches or captured())
+    lab = Lab(
+        case=given,
+        material=Material(given),
+        parts=divide(captured()),
+        evaluation=(),
+        accused=frozenset(),
+    )
+    assert rate_cause(lab) == cause
 
 
 def test_copies_are_given_back_within_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:

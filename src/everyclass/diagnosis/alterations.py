@@ -7,6 +7,7 @@ cause but where the measurement decides between two.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -22,6 +23,9 @@ from everyclass.findings import CauseId
 
 ID_LOSSES = ("cross_entropy", "nll_loss")
 WARM_UP_STEPS = 50
+EXPLODED = 3.0
+"""Times the first loss, from which a loss has exploded."""
+
 CLIP_NORM = 1.0
 
 
@@ -60,6 +64,14 @@ def adam(_: Lab, trainee: Trainee) -> None:
     if not trained:
         raise NotApplicable("Every parameter is frozen.")
     _replace_optimizers(trainee, torch.optim.Adam(trained, lr=1e-3), 1e-3)
+
+
+def rate_cause(lab: Lab) -> CauseId:
+    """Another optimizer tames steps that were too large as well as it speeds small ones up: the
+    captured losses tell which, as they exploded or did not."""
+    losses = [one.loss for one in lab.case.batches if one.loss is not None]
+    exploded = any(not math.isfinite(one) or one > EXPLODED * losses[0] for one in losses)
+    return "learning-rate-too-high" if exploded else "learning-rate-too-low"
 
 
 def clip(_: Lab, trainee: Trainee) -> None:

@@ -19,6 +19,7 @@ from everyclass.diagnosis.alterations import (
     no_weight_decay,
     prior_correction,
     probabilities_to_logits,
+    rate_cause,
     rate_times,
     step_every_pass,
     targets_in_shape,
@@ -298,6 +299,7 @@ _CHANGES: tuple[Change, ...] = (
         words="Adam at 1e-3",
         remedy="Use torch.optim.Adam(model.parameters(), lr=1e-3).",
         apply=adam,
+        cause_of=rate_cause,
     ),
     Change(
         name="dropout-off",

@@ -50,6 +50,7 @@ def diagnose_case(
     """
     found = tuple(check_case(case)) if checks is None else tuple(checks)
     issues = [one for one in found if one.outcome == "issue" and one.cause is not None]
+    issues.sort(key=lambda one: one.cause in _CONSEQUENCES)
     accused = tuple(dict.fromkeys(one.cause for one in issues if one.cause is not None))
     report = run_trials(
         case,
@@ -271,6 +272,9 @@ def _code(cause: Cause, case: Case) -> str:
     place = sites.get(_PLACES.get(cause.id, ""))
     return "" if place is None else f"{place}: {_CODE.get(cause.id, '')}".rstrip(": ")
 
+
+_CONSEQUENCES: tuple[CauseId, ...] = ("non-finite", "dead-units")
+"""What another fault leads to as often as not: suspected after everything else."""
 
 _STATES: dict[Verdict, str] = {
     "healthy": "The training is healthy",

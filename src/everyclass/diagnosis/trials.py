@@ -51,7 +51,7 @@ REFERENCE_SHARE = 0.08
 
 MOST_CONFIRMED = 3
 
-BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 0.5
+BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 1.0
 """To be learned by heart; passes between two looks; of the budget, that this proof may take even
 when nothing is left."""
 
