@@ -149,7 +149,7 @@ def gain(before: Sequence[Score], after: Sequence[Score]) -> Gain:
     if len(found) > 1:
         spread = float(np.std([one for one, _ in found], ddof=1)) / len(found) ** 0.5
         error = float(np.hypot(error, spread))
-    return Gain(mean=mean, low=mean - Z95 * error, high=mean + Z95 * error)
+    return Gain(mean=mean, low=max(-1.0, mean - Z95 * error), high=min(1.0, mean + Z95 * error))
 
 
 def score(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Score:
