@@ -289,7 +289,7 @@ def _train(
     quiet: bool,
 ) -> None:
     from everyclass.terminal.training import TrainingView
-    from everyclass.workflows.fit import InterruptedTraining
+    from everyclass.workflows.job import InterruptedTraining
     from everyclass.workflows.train import resume
     from everyclass.workflows.train import train as train_run
 

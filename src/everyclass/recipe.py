@@ -48,11 +48,19 @@ class Recipe:
         """Every decision as a sentence."""
         return tuple(decision.sentence() for decision in self.decisions)
 
-    def with_value(self, name: str, value: Any, reason: str) -> Recipe:
-        """The recipe with one value found out later, by whoever decided it in the first place."""
+    def with_value(
+        self, name: str, value: Any, reason: str, *, origin: Origin | None = None
+    ) -> Recipe:
+        """The recipe with one value found out later.
+
+        Args:
+            origin: who decided; None for whoever decided it in the first place.
+        """
         changed = tuple(
-            replace(decision, value=value, reason=reason) if decision.name == name else decision
-            for decision in self.decisions
+            replace(one, value=value, reason=reason, origin=origin or one.origin)
+            if one.name == name
+            else one
+            for one in self.decisions
         )
         return replace(self, decisions=changed)
 

@@ -14,6 +14,11 @@ model.safetensors model.json   the classifier
 evaluation.json   predictions.csv   how it does on images it was not selected on
 checks.json       what the exact checks saw before the first step
 findings.json     what the watch saw while it trained
+repairs.json      alarms that were answered: cause, old and new settings, reason; absent without any
+diagnosis-1.json  what the first diagnosis found, trial by trial
+recipe-1.yaml     the recipe that the training went on with; `recipe.yaml` stays what it was
+metrics-1.jsonl   the log up to the first repair, with the epochs that it made void
+checkpoints/repair-1/   states of the training since; those before stay where they are
 ```
 """
 
@@ -25,8 +30,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +45,9 @@ _WRITTEN = (
     *(_STARTED, "audit.json", "manifest.parquet", "environment.json", "metrics.jsonl"),
     *("checkpoints", "cache", "model.safetensors", "model.json"),
     *("evaluation.json", "predictions.csv", "checks.json", "findings.json"),
+    *("repairs.json", "diagnosis-[0-9]*.json", "recipe-[0-9]*.yaml", "metrics-[0-9]*.jsonl"),
 )
-"""What a run writes, and so what --overwrite may remove."""
+"""What a run writes, as patterns, and so what --overwrite may remove."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -87,9 +93,8 @@ def _finish_publishing(path: Path) -> None:
     """
     preparing, publishing = path / _PREPARING, path / _PUBLISHING
     if (preparing / _STARTED).exists() and not (path / _STARTED).exists():
-        for name in _WRITTEN:
-            old = path / name
-            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+        for old in [found for pattern in _WRITTEN for found in path.glob(pattern)]:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
         os.replace(preparing, publishing)
     if publishing.exists():
         waiting = [entry.name for entry in publishing.iterdir()]
@@ -101,14 +106,39 @@ def _finish_publishing(path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One run on disk. All paths below are inside `path`."""
+    """One run on disk. All paths below are inside `path`.
+
+    Args:
+        path: of the folder.
+        repair: number of the diagnosis whose repair is being trained; 0 for the training as it
+            began. Each has checkpoints of its own.
+    """
 
     path: Path
+    repair: int = 0
+
+    def at_repair(self, number: int) -> RunFolder:
+        """The same run, as its training goes on after that repair."""
+        return replace(self, repair=number)
 
     @property
     def recipe(self) -> Path:
         """`recipe.yaml`; its presence is what makes a folder a run."""
         return self.path / _STARTED
+
+    @property
+    def followed_recipe(self) -> Path:
+        """The recipe that the training goes on with: `recipe.yaml`, or that of the repair."""
+        return self.recipe if not self.repair else self.path / f"recipe-{self.repair}.yaml"
+
+    @property
+    def repairs(self) -> Path:
+        """`repairs.json`: alarms that were answered, and how."""
+        return self.path / "repairs.json"
+
+    def diagnosis(self, number: int) -> Path:
+        """`diagnosis-1.json` and so on."""
+        return self.path / f"diagnosis-{number}.json"
 
     @property
     def audit(self) -> Path:
@@ -133,7 +163,8 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
-        return self.path / "checkpoints"
+        whole = self.path / "checkpoints"
+        return whole / f"repair-{self.repair}" if self.repair else whole
 
     @property
     def best_weights(self) -> Path:
@@ -280,13 +311,23 @@ class RunFolder:
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in kept)
         self.write_text(self.metrics, text)
 
+    def keep_metrics(self, number: int) -> None:
+        """Copy the log to `metrics-1.jsonl` and so on, before a repair makes a part of it void."""
+        text = self.metrics.read_text(encoding="utf-8") if self.metrics.exists() else ""
+        self.write_text(self.path / f"metrics-{number}.jsonl", text)
+
     # -- checkpoints ---------------------------------------------------------------------------
 
-    def save_checkpoint(self, step: int, save: Callable[[io.BytesIO], None]) -> Path:
+    def save_checkpoint(
+        self, step: int, save: Callable[[io.BytesIO], None], *, keep: Collection[int] = ()
+    ) -> Path:
         """Write the checkpoint of `step` (`save` fills a buffer) and forget the oldest ones.
 
         The name holds the step and the first 16 hex digits of the SHA-256 of the content, so a
         damaged or half-copied file is recognised by itself.
+
+        Args:
+            keep: steps whose checkpoints are not forgotten, however old.
         """
         buffer = io.BytesIO()
         save(buffer)
@@ -295,8 +336,8 @@ class RunFolder:
         path = self.checkpoints / name
         write_atomically(path, content)
         others = [file for file in self._checkpoints() if file != path]
-        same_step = [file for file in others if file.name.startswith(f"step-{step:09d}-")]
-        older = [file for file in others if file not in same_step]
+        same_step = [file for file in others if _step_of(file) == step]
+        older = [f for f in others if f not in same_step and _step_of(f) not in keep]
         for file in same_step + older[: -(KEPT_CHECKPOINTS - 1)]:
             file.unlink(missing_ok=True)
         return path
@@ -304,10 +345,30 @@ class RunFolder:
     def last_checkpoint(self) -> tuple[bytes, Path] | None:
         """Content of the newest checkpoint whose checksum holds; None when there is none."""
         for path in reversed(self._checkpoints()):
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest()[:16] == path.stem.rsplit("-", 1)[1]:
+            content = _whole(path)
+            if content is not None:
                 return content, path
         return None
+
+    def checkpoint_of(self, step: int) -> Path | None:
+        """The whole checkpoint of that step, None when it is gone or damaged."""
+        found = [path for path in self._checkpoints() if _step_of(path) == step]
+        return next((path for path in found if _whole(path) is not None), None)
+
+    def read_checkpoint(self, name: str) -> bytes:
+        """Content of a checkpoint by its path inside the run.
+
+        Raises:
+            InputError: it is gone or damaged.
+        """
+        path = self.path / name
+        content = _whole(path) if path.exists() else None
+        if content is None:
+            raise InputError(
+                f"{path} is missing or damaged; the repaired training began from it.",
+                remedy="Restore it, or train again with another --out.",
+            )
+        return content
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.checkpoints.glob("step-*.pt"))
@@ -317,3 +378,14 @@ class RunFolder:
         shutil.rmtree(self.store, ignore_errors=True)
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def _whole(checkpoint: Path) -> bytes | None:
+    """Its content, if the checksum in its name holds."""
+    content = checkpoint.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return content if digest == checkpoint.stem.rsplit("-", 1)[1] else None

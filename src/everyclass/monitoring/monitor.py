@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from everyclass.monitoring.measures import Rows, ScoreKind, measure, packed_conf
 from everyclass.monitoring.phases import Phases
 from everyclass.monitoring.ranks import RankSums
 from everyclass.monitoring.rounds import Floats, History, Pool, Round
+from everyclass.monitoring.state import OnItsWay, Waiting, plain, revived
 from everyclass.monitoring.summary import Figures, Summary, recent_figures
 from everyclass.monitoring.words import (
     Names,
@@ -41,32 +43,18 @@ from everyclass.monitoring.words import (
 FIRST_BLOCK, LARGEST_BLOCK = 4, 32
 """Passes read together: few at first, so that an answer is there early."""
 
+_REMEMBERED = (
+    *("_step", "_ignored", "_rates", "_waiting", "_travelling", "_block", "_kind", "_n_classes"),
+    *("_pool", "_history", "_alarms", "_phases", "_evaluations", "_last", "_findings"),
+    *("_non_finite_told", "_confusions"),
+)
+"""What a monitor is besides the arguments it was made with."""
+
 CONFUSION_BLOCKS = 32
 """Blocks whose confusion makes up the window for mutual information: about 1,000 passes."""
 
 MOST_KEPT = 2_000_000
 """Scores kept between two readings, so that 1,000 classes do not fill the memory."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Passes that were not read yet."""
-
-    scores: list[Tensor] = field(default_factory=list)
-    targets: list[Tensor] = field(default_factory=list)
-    losses: list[Tensor | None] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    kept: int = 0
-
-
-@dataclass(slots=True)
-class _OnItsWay:
-    """A block whose sums travel to the host while the device goes on."""
-
-    packed: Tensor
-    steps: list[int]
-    given: list[bool]
-    arrived: torch.cuda.Event | None
 
 
 class Monitor:
@@ -131,8 +119,8 @@ class Monitor:
         self._step = first_step
         self._ignored = 0
         self._rates: list[tuple[int, float]] = []
-        self._waiting = _Waiting()
-        self._travelling: _OnItsWay | None = None
+        self._waiting = Waiting()
+        self._travelling: OnItsWay | None = None
         self._block = FIRST_BLOCK
         self._kind: ScoreKind = "logits"
         self._n_classes: int | None = None
@@ -317,6 +305,25 @@ class Monitor:
         if self._layers is not None:
             self._layers.close()
 
+    # -- going on elsewhere --------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything it remembers, for a checkpoint; nothing is read early, so that a watch that
+        goes on from here tells what this one will tell. What is known of layers is left out.
+        """
+        if self._travelling is not None:
+            self._travelling = self._travelling.landed()
+        return {name: plain(getattr(self, name)) for name in _REMEMBERED}
+
+    def restore(self, state: dict[str, Any], *, device: torch.device) -> None:
+        """Go on where another monitor, made with the same arguments, gave its `state`.
+
+        Args:
+            device: of the logits to come.
+        """
+        for name in _REMEMBERED:
+            setattr(self, name, revived(state[name], device))
+
     # -- inside --------------------------------------------------------------------------------
 
     def _check(self, logits: Tensor, targets: Tensor) -> None:
@@ -368,7 +375,7 @@ class Monitor:
 
     def _flush(self, *, wait: bool) -> None:
         """Send what waits on its way; read what has arrived, or everything when `wait`."""
-        waiting, self._waiting = self._waiting, _Waiting()
+        waiting, self._waiting = self._waiting, Waiting()
         if waiting.scores:
             assert self._pool is not None
             device = waiting.scores[0].device
@@ -389,7 +396,7 @@ class Monitor:
                 event.record()
             self._read()
             given = [loss is not None for loss in waiting.losses]
-            self._travelling = _OnItsWay(packed, waiting.steps, given, event)
+            self._travelling = OnItsWay(packed, waiting.steps, given, event)
             if event is None:
                 self._read()
         if wait:
@@ -457,7 +464,7 @@ class Monitor:
             if found.ended_step is None and not fact and not standing.get(found.id, True):
                 self._findings[i] = replace(found, ended_step=one.last_step)
 
-    def _tell_non_finite(self, rows: Rows, block: _OnItsWay) -> None:
+    def _tell_non_finite(self, rows: Rows, block: OnItsWay) -> None:
         if self._non_finite_told:
             return
         bad_loss = np.isnan(rows.given_loss) | np.isinf(rows.given_loss)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 Augmentation = Literal["crop", "flip", "vertical-flip", "quarter-turns", "rotation"]
@@ -47,6 +48,41 @@ def augment(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Gene
     if "crop" in kinds or "rotation" in kinds:
         inputs = _affine(inputs, kinds, generator)
     return inputs
+
+
+class TrainingForward(nn.Module):
+    """A classifier whose passes in training mode are those of a training: images augmented, in the
+    training's precision. For trials, which know no Fabric and hand over no augmentation.
+
+    Args:
+        classifier: takes images and an optional change of the prepared inputs.
+        kinds: which changes; empty for none.
+        dtype: of autocast; None for full precision.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        kinds: Sequence[Augmentation],
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.kinds = tuple(kinds)
+        self.dtype = dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C) logits; what is drawn follows torch's own generator."""
+        change = None
+        if self.training and self.kinds:
+            seed = int(torch.randint(2**62, (), device="cpu"))
+            generator = torch.Generator().manual_seed(seed)
+            change = partial(augment, kinds=self.kinds, generator=generator)
+        half = self.dtype is not None
+        with torch.autocast(images.device.type, dtype=self.dtype, enabled=half):
+            logits: Tensor = self.classifier(images, change)
+        return logits
 
 
 def _mirror(inputs: Tensor, dimension: int, draw: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ from everyclass.models.file import SavedModel, save_model
 from everyclass.stats.calibration import fit_temperature
 from everyclass.stats.evaluation import evaluate_predictions
 from everyclass.workflows.correction import Correction
-from everyclass.workflows.fit import Job, Progress
 from everyclass.workflows.inference import logits_of, make_fabric
+from everyclass.workflows.job import Job, Progress
 from everyclass.workflows.prediction_file import (
     PredictionFile,
     predicted_rows,
@@ -40,7 +40,7 @@ class Outcome:
     sentences: tuple[str, ...]
 
 
-def finish(job: Job, progress: Progress, *, small_stem: bool) -> Outcome:
+def finish(job: Job, progress: Progress) -> Outcome:
     """Save and evaluate the best weights of a job."""
     settings, table = job.settings, job.table
     state = safetensors.torch.load(job.run.best_weights.read_bytes())
@@ -59,7 +59,7 @@ def finish(job: Job, progress: Progress, *, small_stem: bool) -> Outcome:
     model = SavedModel(
         classifier=classifier,
         name=settings.model,
-        small_stem=small_stem,
+        small_stem=job.small_stem,
         classes=table.classes,
         decision=decision,
     )

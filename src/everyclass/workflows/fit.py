@@ -2,7 +2,8 @@
 
 Comes in: a recipe's settings, the table, a reader of images, the run's folder. Goes out: the best
 weights on disk, and events while it works. It alone knows that a training can be interrupted:
-every state it needs is in the checkpoint, and every random choice is named by its step.
+every state it needs is in the checkpoint, the watch's too, and every random choice is named by its
+step. It stops at an alarm where it is asked to, and knows no remedy.
 """
 
 from __future__ import annotations
@@ -10,26 +11,22 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import safetensors.torch
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from everyclass.errors import EveryclassError
-from everyclass.images.store import ImageStore
-from everyclass.images.table import ImageTable
-from everyclass.models.classifier import Classifier
+from everyclass.contracts import Verdict
+from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
-from everyclass.run_folder import RunFolder, write_atomically
-from everyclass.settings import Settings
+from everyclass.monitoring.summary import Summary
+from everyclass.run_folder import write_atomically
 from everyclass.stats.calibration import log_softmax
 from everyclass.stats.confusion import (
     accuracy,
@@ -48,7 +45,7 @@ from everyclass.training.batches import (
 from everyclass.training.optim import build_optimizer, learning_rate_at
 from everyclass.training.steps import StepResult, steps
 from everyclass.workflows.clock import Clock
-from everyclass.workflows.correction import Correction
+from everyclass.workflows.epoch import EpochSums, metrics_line, shares
 from everyclass.workflows.events import (
     Alarmed,
     BatchShown,
@@ -60,90 +57,15 @@ from everyclass.workflows.events import (
 )
 from everyclass.workflows.first_check import checked_images, first_check
 from everyclass.workflows.inference import logits_of, make_fabric
+from everyclass.workflows.job import Fitted, InterruptedTraining, Job, NonFiniteLoss, Progress
 
-CHECKPOINT_SECONDS = 60.0
+LOOK_STEPS = 16
+"""Steps between two looks at the watch; at 1, 2, 4 and 8 there is one too. Looks read what waits,
+and that has a say in when an alarm is raised: so they come by steps, never by the clock."""
 
-
-class InterruptedTraining(EveryclassError):
-    """Asked to stop; the state is saved. Exit code 130."""
-
-
-class NonFiniteLoss(EveryclassError):
-    """The loss became NaN or infinite; the last checkpoint is from before."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What one training needs.
-
-    Args:
-        run: where everything is written.
-        table: all rows, with splits.
-        settings: from the recipe.
-        correction: sampling, loss and the prior that the logits will imply.
-        store: the resized images of the same rows.
-        classifier: with its first weights.
-        weights: where those come from, in words.
-        show_batches: emit a `BatchShown` every so many batches; 0 = never.
-        checkpoint_seconds: time between checkpoints inside an epoch; each epoch end has one too.
-    """
-
-    run: RunFolder
-    table: ImageTable
-    settings: Settings
-    correction: Correction
-    store: ImageStore
-    classifier: Classifier
-    weights: str
-    show_batches: int = 0
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-
-
-@dataclass(slots=True, kw_only=True)
-class Progress:
-    """What is known between two steps; plain values, saved in every checkpoint."""
-
-    step: int = 0
-    best_score: tuple[float, ...] = ()
-    best_epoch: int = -1
-    epochs_without_gain: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class EpochSums:
-    """Sums over the training batches of the current epoch, on the device: reading them, not
-    adding to them, waits for it.
-
-    Args:
-        loss: () float64 (float32 on MPS), sum over images.
-        hits, predicted, seen: (C,) int64 images.
-    """
-
-    loss: Tensor
-    hits: Tensor
-    predicted: Tensor
-    seen: Tensor
-
-    @classmethod
-    def zero(cls, n_classes: int, device: torch.device) -> EpochSums:
-        """No batch yet."""
-        exact = torch.float32 if device.type == "mps" else torch.float64
-        counts = [torch.zeros(n_classes, dtype=torch.int64, device=device) for _ in range(3)]
-        return cls(
-            loss=torch.zeros((), dtype=exact, device=device),
-            hits=counts[0],
-            predicted=counts[1],
-            seen=counts[2],
-        )
-
-    def add(self, result: StepResult) -> None:
-        """Add one step."""
-        predictions = result.logits.argmax(dim=1)
-        ones = torch.ones_like(result.targets)
-        self.loss += result.loss.to(self.loss.dtype) * len(ones)
-        self.hits.index_add_(0, result.targets, (predictions == result.targets).long())
-        self.predicted.index_add_(0, predictions, ones)
-        self.seen.index_add_(0, result.targets, ones)
+GOOD_POINTS = 2
+"""Checkpoints of epochs in which all was well that are kept: the newest may already be part of
+what an alarm tells later."""
 
 
 def fit(
@@ -152,20 +74,32 @@ def fit(
     checkpoint: bytes | None,
     stop: Callable[[], bool],
     on_event: Callable[[Event], None],
-) -> Progress:
-    """Train to the end, or until `stop()`.
+    alarms: Collection[Verdict] = (),
+) -> Fitted:
+    """Train to the end, until `stop()`, or until an alarm.
 
     Args:
         checkpoint: content of the checkpoint to continue, None to start.
         stop: asked after every step; true saves the state and raises.
         on_event: told what happens, in order.
+        alarms: those that end the training, its state saved; others are only told.
     Returns:
-        The last progress; the best weights are in `run.best_weights`.
+        How far it came; the best weights are in `run.best_weights`.
     Raises:
         InterruptedTraining: `stop()` was true; the run can be resumed.
-        NonFiniteLoss: with the step and the batch's files; the last checkpoint is intact.
     """
-    return _Fit(job, on_event).run(checkpoint, stop)
+    fitting = _Fit(job, on_event, frozenset(alarms))
+    alarm, failure = None, None
+    try:
+        alarm = fitting.run(checkpoint, stop)
+    except NonFiniteLoss as error:
+        alarm, failure = fitting.divergence(), error
+    return Fitted(
+        progress=fitting.progress,
+        alarm=alarm,
+        failure=failure,
+        optimizer=fitting.optimizer.optimizer,
+    )
 
 
 @dataclass(slots=True)
@@ -174,6 +108,7 @@ class _Fit:
 
     job: Job
     on_event: Callable[[Event], None]
+    alarms: frozenset[Verdict]
     fabric: Fabric = field(init=False)
     model: Any = field(init=False)
     optimizer: Any = field(init=False)
@@ -181,6 +116,7 @@ class _Fit:
     progress: Progress = field(init=False, default_factory=Progress)
     sums: EpochSums = field(init=False)
     monitor: Monitor = field(init=False)
+    watch: Summary = field(init=False)
     train_rows: Rows = field(init=False)
     val_rows: Rows = field(init=False)
     labels: Rows = field(init=False)
@@ -223,17 +159,14 @@ class _Fit:
     def n_steps(self) -> int:
         return self.per_epoch * self.job.settings.epochs
 
-    def run(self, checkpoint: bytes | None, stop: Callable[[], bool]) -> Progress:
-        if checkpoint is not None:
-            self._restore(checkpoint)
+    def run(self, checkpoint: bytes | None, stop: Callable[[], bool]) -> Finding | None:
+        """Train; the alarm that ended it, None at the end."""
+        self._begin(checkpoint)
         first_step = self.progress.step
-        self.monitor = Monitor(
-            classes=self.job.table.classes,
-            first_step=first_step,
-            steps_per_epoch=self.per_epoch,
-            on_finding=lambda finding: self.on_event(Alarmed(finding=finding)),
-        )
         self._announce(first_step)
+        if first_step and self._look_due() and (alarm := self._alarm()):
+            return alarm  # it was interrupted between the alarm and what was to follow
+        alarm = None
         batches = self._batches(first_step)
         if first_step == 0:
             batches = self._checked(batches)
@@ -244,26 +177,83 @@ class _Fit:
             if previous is not None:
                 self._refuse_non_finite(previous)
             previous = result
-            self.progress.step = result.batch.step + 1
-            self.sums.add(result)
-            self.monitor.observe(result.logits, result.targets, result.loss)
-            self.monitor.advance(learning_rate=result.learning_rate)
-            clock.images += len(result.batch.rows)
-            self._show(result, clock)
-            if self.progress.step % self.per_epoch == 0:
+            self._observe(result, clock)
+            ended = self.progress.step % self.per_epoch == 0
+            if ended:
                 self._refuse_non_finite(result)
                 self._end_epoch(clock)
-                if self._stale():
-                    break
-            elif clock.checkpoint_due(self.job.checkpoint_seconds):
+            if self._look_due():
+                alarm = self._alarm()
+            if alarm is not None:
+                self._refuse_non_finite(result)
+                self._save(clock)
+                break
+            if ended and self._stale():
+                break
+            if not ended and clock.checkpoint_due(self.job.checkpoint_seconds):
                 self._refuse_non_finite(result)
                 self._save(clock)
             if stop():
                 self._refuse_non_finite(result)
                 self._save(clock)
                 raise InterruptedTraining(f"Stopped at step {self.progress.step:,}.")
-        self.job.run.write_json(self.job.run.findings, self.monitor.summary(ended=True).to_dict())
-        return self.progress
+        summary = self.monitor.summary(ended=alarm is None)
+        self.job.run.write_json(self.job.run.findings, summary.to_dict())
+        return alarm
+
+    def _begin(self, checkpoint: bytes | None) -> None:
+        """The state to go on from, and the watch that goes with it."""
+        state = None
+        if checkpoint is not None:
+            state = self._load_weights(checkpoint)
+        elif self.job.start is not None:
+            self._load_weights(self.job.start)
+            self.progress.good_steps = ()  # those checkpoints are of the training that was left
+            write_atomically(self.job.run.best_weights, self._weights())
+        self.watch = Summary.nothing(step=self.progress.step)
+        self.monitor = Monitor(
+            classes=self.job.table.classes,
+            first_step=self.progress.step,
+            steps_per_epoch=self.per_epoch,
+            on_finding=lambda finding: self.on_event(Alarmed(finding=finding)),
+        )
+        if state is not None:
+            self._restore(state)
+        self.job.run.cut_metrics(after_step=self.progress.step)
+
+    def _observe(self, result: StepResult, clock: Clock) -> None:
+        self.progress.step = result.batch.step + 1
+        self.sums.add(result)
+        self.monitor.observe(result.logits, result.targets, result.loss)
+        self.monitor.advance(learning_rate=result.learning_rate)
+        clock.images += len(result.batch.rows)
+        self._show(result, clock)
+
+    def _look_due(self) -> bool:
+        step = self.progress.step
+        return step % self.per_epoch == 0 or step % LOOK_STEPS == 0 or step in (1, 2, 4, 8)
+
+    def _alarm(self) -> Finding | None:
+        """Look at the watch: the first standing alarm that ends the training."""
+        self.watch = self.monitor.summary()
+        return self._standing(self.watch.findings)
+
+    def divergence(self) -> Finding | None:
+        """The alarm of a loss that is no number, if that is what ends the training."""
+        found = self._standing(self.monitor.findings(), "diverged")
+        if found is not None:
+            self.job.run.write_json(self.job.run.findings, self.monitor.summary().to_dict())
+        return found
+
+    def _standing(
+        self, findings: Sequence[Finding], name: Verdict | None = None
+    ) -> Finding | None:
+        ending = (
+            one
+            for one in findings
+            if one.severity == "alarm" and one.ended_step is None and one.id in self.alarms
+        )
+        return next((one for one in ending if name in (None, one.id)), None)
 
     # -- stepping ------------------------------------------------------------------------------
 
@@ -355,7 +345,11 @@ class _Fit:
         else:
             self.progress.epochs_without_gain += 1
         self.sums = self._no_sums()
-        self.job.run.append_metrics(_metrics_line(event, self.job.table.classes, self._rate()))
+        self.watch = self.monitor.summary()
+        well = self.watch.verdict == "healthy" and self.watch.phase == "learned"
+        if event.best and well:
+            self.progress.good_steps = (*self.progress.good_steps, event.step)[-GOOD_POINTS:]
+        self.job.run.append_metrics(metrics_line(event, self.job.table.classes, self._rate()))
         self._save(clock)
         self.on_event(event)
 
@@ -414,32 +408,38 @@ class _Fit:
     def _save(self, clock: Clock) -> None:
         state = {
             "progress": asdict(self.progress),
-            "sums": {name: getattr(self.sums, name) for name in ("loss", *_COUNTS)},
+            "sums": self.sums.state(),
             "model": self.job.classifier.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "precision": self.fabric.strategy.precision.state_dict(),
+            "watch": self.monitor.state(),
         }
 
         def write(buffer: io.BytesIO) -> None:
             torch.save(state, buffer)
 
-        self.job.run.save_checkpoint(self.progress.step, write)
+        self.job.run.save_checkpoint(self.progress.step, write, keep=self.progress.good_steps)
         clock.saved = time.monotonic()
 
-    def _restore(self, checkpoint: bytes) -> None:
-        state = torch.load(
-            io.BytesIO(checkpoint), map_location=self.fabric.device, weights_only=True
+    def _restore(self, state: dict[str, Any]) -> None:
+        """What is not weights, as it was."""
+        device = self.fabric.device
+        self.sums = EpochSums(**{name: sums.to(device) for name, sums in state["sums"].items()})
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.monitor.restore(state["watch"], device=device)
+
+    def _load_weights(self, checkpoint: bytes) -> dict[str, Any]:
+        """Take weights, averages and progress from a checkpoint; gives all of it."""
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(checkpoint), map_location="cpu", weights_only=True
         )
         self.progress = Progress(**state["progress"])
-        self.progress.best_score = tuple(self.progress.best_score)
-        self.sums = EpochSums(**state["sums"])
         self.job.classifier.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.job.run.cut_metrics(after_step=self.progress.step)
+        return state
 
     def _train_counts(self) -> tuple[int, ...]:
         counts = np.bincount(self.labels[self.train_rows], minlength=len(self.job.table.classes))
@@ -477,14 +477,14 @@ class _Fit:
         if clock.view_due():
             seen = self.sums.seen.cpu().numpy()
             total = max(1, int(seen.sum()))
-            watch = self.monitor.summary()
+            watch = self.watch
             self.on_event(
                 StepsDone(
                     step=self.progress.step,
                     epoch=epoch,
                     loss=float(self.sums.loss) / total,
-                    recalls=_shares(self.sums.hits.cpu().numpy(), seen),
-                    predicted_shares=_shares(self.sums.predicted.cpu().numpy(), total),
+                    recalls=shares(self.sums.hits.cpu().numpy(), seen),
+                    predicted_shares=shares(self.sums.predicted.cpu().numpy(), total),
                     images_per_second=clock.pace(),
                     seconds_left=clock.left(self.progress.step, self.n_steps),
                     verdict=watch.verdict,
@@ -493,34 +493,3 @@ class _Fit:
                 )
             )
 
-
-_COUNTS = ("hits", "predicted", "seen")
-
-
-def _shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64] | int) -> tuple[float, ...]:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return tuple(float(value) for value in part / whole)
-
-
-def _metrics_line(event: EpochDone, classes: tuple[str, ...], rate: float) -> dict[str, Any]:
-    def by_name(values: tuple[float, ...]) -> dict[str, float | None]:
-        return {
-            name: None if math.isnan(value) else round(value, 6)
-            for name, value in zip(classes, values)
-        }
-
-    return {
-        "step": event.step,
-        "epoch": event.epoch,
-        "train_loss": event.train_loss,
-        "val_loss": event.val_loss,
-        "accuracy": event.accuracy,
-        "balanced_accuracy": event.balanced_accuracy,
-        "macro_f1": event.macro_f1,
-        "recall": by_name(event.recalls),
-        "predicted_share": by_name(event.predicted_shares),
-        "learning_rate": rate,
-        "best": event.best,
-        "images_per_second": round(event.images_per_second, 1),
-        "seconds": round(event.seconds, 2),
-    }

@@ -1,0 +1,96 @@
+"""One epoch in figures: sums while it runs, and its line in the log.
+
+Comes in: steps of a training, the result of its validation. Goes out: sums that stay on the device,
+and plain values. Drives nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from everyclass.training.steps import StepResult
+from everyclass.workflows.events import EpochDone
+
+
+@dataclass(slots=True, kw_only=True)
+class EpochSums:
+    """Sums over the training batches of the current epoch, on the device: reading them, not
+    adding to them, waits for it.
+
+    Args:
+        loss: () float64 (float32 on MPS), sum over images.
+        hits, predicted, seen: (C,) int64 images.
+    """
+
+    loss: Tensor
+    hits: Tensor
+    predicted: Tensor
+    seen: Tensor
+
+    @classmethod
+    def zero(cls, n_classes: int, device: torch.device) -> EpochSums:
+        """No batch yet."""
+        exact = torch.float32 if device.type == "mps" else torch.float64
+        counts = [torch.zeros(n_classes, dtype=torch.int64, device=device) for _ in range(3)]
+        return cls(
+            loss=torch.zeros((), dtype=exact, device=device),
+            hits=counts[0],
+            predicted=counts[1],
+            seen=counts[2],
+        )
+
+    def add(self, result: StepResult) -> None:
+        """Add one step."""
+        predictions = result.logits.argmax(dim=1)
+        ones = torch.ones_like(result.targets)
+        self.loss += result.loss.to(self.loss.dtype) * len(ones)
+        self.hits.index_add_(0, result.targets, (predictions == result.targets).long())
+        self.predicted.index_add_(0, predictions, ones)
+        self.seen.index_add_(0, result.targets, ones)
+
+    def state(self) -> dict[str, Tensor]:
+        """For a checkpoint."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64] | int) -> tuple[float, ...]:
+    """Quotients, NaN where nothing was divided by."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return tuple(float(value) for value in part / whole)
+
+
+def metrics_line(event: EpochDone, classes: tuple[str, ...], rate: float) -> dict[str, Any]:
+    """The line of `metrics.jsonl` of an epoch.
+
+    Args:
+        rate: learning rate of its last step.
+    """
+
+    def by_name(values: tuple[float, ...]) -> dict[str, float | None]:
+        return {
+            name: None if math.isnan(value) else round(value, 6)
+            for name, value in zip(classes, values)
+        }
+
+    return {
+        "step": event.step,
+        "epoch": event.epoch,
+        "train_loss": event.train_loss,
+        "val_loss": event.val_loss,
+        "accuracy": event.accuracy,
+        "balanced_accuracy": event.balanced_accuracy,
+        "macro_f1": event.macro_f1,
+        "recall": by_name(event.recalls),
+        "predicted_share": by_name(event.predicted_shares),
+        "learning_rate": rate,
+        "best": event.best,
+        "images_per_second": round(event.images_per_second, 1),
+        "seconds": round(event.seconds, 2),
+    }
