@@ -18,6 +18,7 @@ from everyclass.settings import NAMES, PRESETS, Device, Imbalance, Settings, che
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LEAST_STD = 1e-3  # of a channel that hardly varies: dividing by less would magnify noise
 
 SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
 LARGEST_SIDE_WITHOUT_ACCELERATOR = 64
@@ -180,7 +181,7 @@ def _pixel_decisions(facts: _Facts) -> list[Decision]:
     own = "backbone" if pretrained else "dataset"
     kind = facts.final("normalisation", own)
     if kind == "dataset":
-        mean, std = audit.mean, tuple(max(value, 1e-3) for value in audit.std)
+        mean, std = audit.mean, tuple(max(value, LEAST_STD) for value in audit.std)
         source = f"pooled over the pixels of {facts.n_train:,} training images at the training size"
     elif kind == "imagenet":
         mean, std, source = IMAGENET_MEAN, IMAGENET_STD, "the usual ImageNet constants"

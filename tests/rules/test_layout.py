@@ -16,6 +16,7 @@ BANDS = {
     "contracts": 0,
     "findings": 0,
     "diagnoses": 0,
+    "repairs": 0,
     "seeding": 0,
     "stats": 1,
     "images": 2,

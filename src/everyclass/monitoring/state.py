@@ -90,7 +90,7 @@ def revived(value: Any, device: torch.device) -> Any:
     if "dict" in value:
         return {key: revived(one, device) for key, one in value["dict"]}
     kind = _RECORDS[value["record"]]
-    record = object.__new__(kind)  # not through __init__: it would begin anew
+    record: Any = object.__new__(kind)  # not through __init__: it would begin anew
     for name, one in value["fields"].items():
         object.__setattr__(record, name, revived(one, device))
     return record

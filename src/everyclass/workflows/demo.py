@@ -21,6 +21,7 @@ from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.demo_data import write_digits, write_fashion_mnist
 from everyclass.workflows.events import Event
 from everyclass.workflows.prepare import DataSource
+from everyclass.workflows.repair import RepairOptions
 from everyclass.workflows.train import TrainOptions, train
 
 DemoData = Literal["tissue", "digits", "fashion-mnist"]
@@ -97,7 +98,12 @@ def run_demo(
         "tutorial",
         source,
         out / "run-tutorial",
-        TrainOptions(wishes=_failing_wishes(data), preset="tutorial", overwrite=True),
+        TrainOptions(
+            wishes=_failing_wishes(data),
+            preset="tutorial",
+            overwrite=True,
+            repair=RepairOptions(most=None),
+        ),
         on_event,
     )
     on_stage("2 of 2: everyclass, on the same images and the same split.")

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from everyclass.contracts import Evaluation, Verdict
+from everyclass.diagnoses import Diagnosis
 from everyclass.findings import Finding
 from everyclass.images.audit_values import Audit
 from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
+from everyclass.repairs import Repair
 
 if TYPE_CHECKING:  # an audit must not load torch
     from everyclass.diagnosis.check import CheckReport
@@ -111,6 +113,38 @@ class Alarmed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosing:
+    """The training waits while copies of it are tried.
+
+    Args:
+        finding: the alarm.
+        budget_seconds: for the trials, about.
+        trial: that begins now; "" before the first.
+    """
+
+    finding: Finding
+    budget_seconds: float
+    trial: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An alarm was answered: settings changed, or left as they are, or the end.
+
+    Args:
+        repair: what was done and why.
+        diagnosis: behind it.
+        allowed: repairs that the run may make.
+        path: of the recipe that is followed from here, None where it stays the same.
+    """
+
+    repair: Repair
+    diagnosis: Diagnosis
+    allowed: int
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BatchShown:
     """One batch as the tutorial prints it.
 
@@ -175,6 +209,8 @@ Event = (
     | Checked
     | StepsDone
     | Alarmed
+    | Diagnosing
+    | Answered
     | BatchShown
     | EpochDone
     | Finished

@@ -82,7 +82,8 @@ def fit(
         checkpoint: content of the checkpoint to continue, None to start.
         stop: asked after every step; true saves the state and raises.
         on_event: told what happens, in order.
-        alarms: those that end the training, its state saved; others are only told.
+        alarms: those that end the training, its state saved; others are only told. At the end of
+            a training its verdict counts as one.
     Returns:
         How far it came; the best weights are in `run.best_weights`.
     Raises:
@@ -199,7 +200,7 @@ class _Fit:
                 raise InterruptedTraining(f"Stopped at step {self.progress.step:,}.")
         summary = self.monitor.summary(ended=alarm is None)
         self.job.run.write_json(self.job.run.findings, summary.to_dict())
-        return alarm
+        return alarm or self._ill_at_the_end(summary)
 
     def _begin(self, checkpoint: bytes | None) -> None:
         """The state to go on from, and the watch that goes with it."""
@@ -245,9 +246,14 @@ class _Fit:
             self.job.run.write_json(self.job.run.findings, self.monitor.summary().to_dict())
         return found
 
-    def _standing(
-        self, findings: Sequence[Finding], name: Verdict | None = None
-    ) -> Finding | None:
+    def _ill_at_the_end(self, summary: Summary) -> Finding | None:
+        """What a finished training shows that no test had the time to prove: as good as an alarm,
+        now that nothing is left to wait for."""
+        told = (one for one in summary.findings if one.ended_step is None)
+        ill = (one for one in told if one.id == summary.verdict and one.id in self.alarms)
+        return next(ill, None)
+
+    def _standing(self, findings: Sequence[Finding], name: Verdict | None = None) -> Finding | None:
         ending = (
             one
             for one in findings
@@ -492,4 +498,3 @@ class _Fit:
                     sentence=watch.sentence,
                 )
             )
-

@@ -83,7 +83,7 @@ class Fitted:
 
     Args:
         progress: the last one.
-        alarm: at which it stopped, None when it came to its end.
+        alarm: at which it stopped, or that its end shows; None when it ended well.
         failure: set where it could not have gone on.
         optimizer: as it is now, without Fabric's wrapper.
     """

@@ -134,9 +134,7 @@ def _rates(settings: Settings, *, first_step: int, n_steps: int) -> tuple[tuple[
         )
         for step in steps
     ]
-    return tuple(
-        (k, rate) for k, rate in enumerate(rates) if k == 0 or rate != rates[k - 1]
-    )
+    return tuple((k, rate) for k, rate in enumerate(rates) if k == 0 or rate != rates[k - 1])
 
 
 def _loss_weights(job: Job) -> Tensor | None:

@@ -7,12 +7,12 @@ change only nearly, the difference is told. Trains nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from everyclass.decide import IMAGENET_MEAN, IMAGENET_STD
+from everyclass.decide import LEAST_STD
 from everyclass.diagnoses import Cause, Diagnosis
 from everyclass.diagnosis.alterations import CLIP_NORM, WARM_UP_STEPS
 from everyclass.repairs import SettingChange
@@ -144,17 +144,13 @@ def _adam(facts: Facts) -> _Said:
 
 
 def _inputs(facts: Facts) -> _Said:
-    settings = facts.settings
-    own = settings.mean, settings.std
-    if settings.pretrained and own == (IMAGENET_MEAN, IMAGENET_STD):
-        kind, mean, std = "backbone", IMAGENET_MEAN, IMAGENET_STD
-    else:
-        kind = "dataset"
-        mean = _rounded(facts.mean)
-        std = _rounded(tuple(max(one, 1e-3) for one in facts.std))
     return _Said(
-        values={"normalisation": kind, "mean": mean, "std": std},
-        nearly="The trial standardised by the captured batches, the recipe does by all training "
+        values={
+            "normalisation": "dataset",
+            "mean": _rounded(facts.mean),
+            "std": _rounded(max(one, LEAST_STD) for one in facts.std),
+        },
+        nearly="The trial standardised by the captured batches; the recipe does by all training "
         "images.",
         from_start=True,
     )
@@ -183,7 +179,7 @@ def _setting(name: str, value: Any, *, nearly: str = "") -> Callable[[Facts], _S
     return lambda _: _Said(values={name: value}, nearly=nearly)
 
 
-def _rounded(values: tuple[float, ...]) -> tuple[float, ...]:
+def _rounded(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(round(float(one), 6) for one in values)
 
 

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ from everyclass.settings import Settings
 from everyclass.workflows.correction import Correction, build_correction
 from everyclass.workflows.events import Decided, Event, Finished
 from everyclass.workflows.finish import Outcome, finish
-from everyclass.workflows.fit import CHECKPOINT_SECONDS, Job, fit
 from everyclass.workflows.inference import make_fabric
+from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
 from everyclass.workflows.machine import describe_environment, find_machine
 from everyclass.workflows.manifest import refuse_other_data, write_manifest
 from everyclass.workflows.prepare import DataSource, Prepared, prepare, reopen
+from everyclass.workflows.repair import Course, RepairOptions, as_sentences, fit_and_repair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class TrainOptions:
         overwrite: replace a run that is at `out`.
         show_batches: show every so many batches as the tutorial does; 0 = never.
         checkpoint_seconds: between checkpoints inside an epoch.
+        repair: what an alarm leads to.
     """
 
     wishes: Mapping[str, Any] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class TrainOptions:
     overwrite: bool = False
     show_batches: int = 0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    repair: RepairOptions = field(default_factory=RepairOptions)
 
 
 def explain(
@@ -90,7 +93,9 @@ def train(
     Raises:
         InputError: bad data, wishes or folder; nothing is left behind.
         InterruptedTraining: Ctrl-C or SIGTERM; the run can be resumed.
-        NonFiniteLoss: the loss is NaN or infinite; the last checkpoint is kept.
+        NonFiniteLoss: the loss is NaN or infinite and no repair was found; the last checkpoint is
+            kept.
+        RepairsUsedUp: the training failed again after its last repair.
     """
     machine = _first_checks(options)
     run = RunFolder.create(out, overwrite=options.overwrite)
@@ -103,11 +108,10 @@ def train(
             store_folder=run.store,
             on_event=on_event,
         )
-        recipe = prepared.recipe
-        settings = recipe.settings
-        correction = _correction(settings, prepared.table)
+        settings = prepared.recipe.settings
+        _correction(settings, prepared.table)  # refused before anything is published
         backbone = _backbone(settings, prepared.table)
-        recipe = _with_backbone_statistics(recipe, backbone)
+        recipe = _with_backbone_statistics(prepared.recipe, backbone)
         _write_beginning(run, prepared, recipe)
     except BaseException:
         # Bad input, Ctrl-C, anything: what was prepared goes, an earlier run stays.
@@ -115,8 +119,8 @@ def train(
         raise
     run = run.publish()
     on_event(Decided(recipe=recipe, path=run.recipe))
-    job = _job(run, prepared.table, prepared.store, recipe.settings, correction, backbone, options)
-    return _fit_and_finish(job, backbone, checkpoint=None, on_event=on_event)
+    materials = _Materials(prepared.table, prepared.store, prepared.audit, options)
+    return _fit_and_finish(Course(run=run, recipe=recipe, start=None), materials, on_event=on_event)
 
 
 def resume(
@@ -131,6 +135,7 @@ def resume(
     Raises:
         InputError: no run there, a finished one, other data than it began with, or wishes (a
             resumed run follows its own recipe).
+        RepairsUsedUp: it had stopped for want of repairs, and `options` allow no more.
     """
     run = RunFolder.open(out)
     if options.wishes or options.preset:
@@ -144,18 +149,14 @@ def resume(
             f"{run.path} is finished; there is nothing to resume.",
             remedy="Evaluate it, or train again with another --out.",
         )
-    recipe = Recipe.from_yaml(run.recipe.read_text(encoding="utf-8"), where=str(run.recipe))
-    settings = recipe.settings
+    course = Course.of(run).gone_on(options.repair)
+    settings = course.recipe.settings
     find_machine(settings.device)
     audit = Audit.from_dict(run.read_json(run.audit))
     table, store = reopen(data, settings, audit, store_folder=run.store)
     refuse_other_data(run.manifest, table, run=str(run.path))
-    correction = _correction(settings, table)
-    backbone = _backbone(settings, table)
-    saved = run.last_checkpoint()
-    on_event(Decided(recipe=recipe, path=run.recipe))
-    job = _job(run, table, store, settings, correction, backbone, options)
-    return _fit_and_finish(job, backbone, checkpoint=saved[0] if saved else None, on_event=on_event)
+    on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
+    return _fit_and_finish(course, _Materials(table, store, audit, options), on_event=on_event)
 
 
 def _first_checks(options: TrainOptions) -> Machine:
@@ -165,21 +166,59 @@ def _first_checks(options: TrainOptions) -> Machine:
     return find_machine(options.wishes.get("device"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Materials:
+    """What every training of a run has in common, whatever its recipe."""
+
+    table: ImageTable
+    store: ImageStore
+    audit: Audit
+    options: TrainOptions
+
+    def job(self, recipe: Recipe, run: RunFolder, start: bytes | None) -> Job:
+        """With the first weights of the recipe."""
+        settings = recipe.settings
+        backbone = _backbone(settings, self.table)
+        preprocessing = Preprocessing(
+            side=settings.image_size,
+            mean=settings.mean,
+            std=settings.std,
+            scale=1.0 if settings.normalisation == "raw" else 255.0,
+        )
+        return Job(
+            run=run,
+            table=self.table,
+            settings=settings,
+            correction=_correction(settings, self.table),
+            store=self.store,
+            classifier=Classifier(backbone.network, preprocessing),
+            weights=backbone.weights,
+            small_stem=backbone.small_stem,
+            start=start,
+            show_batches=self.options.show_batches,
+            checkpoint_seconds=self.options.checkpoint_seconds,
+        )
+
+
 def _fit_and_finish(
-    job: Job,
-    backbone: Backbone,
-    *,
-    checkpoint: bytes | None,
-    on_event: Callable[[Event], None],
+    course: Course, materials: _Materials, *, on_event: Callable[[Event], None]
 ) -> Outcome:
     try:
         with _stop_signals() as stop:
-            progress = fit(job, checkpoint=checkpoint, stop=stop, on_event=on_event)
-        outcome = finish(job, progress, small_stem=backbone.small_stem)
+            job, progress, repairs = fit_and_repair(
+                course,
+                materials.job,
+                materials.options.repair,
+                audit=materials.audit,
+                stop=stop,
+                on_event=on_event,
+            )
+        outcome = finish(job, progress)
     finally:
-        job.store.close()
+        materials.store.close()
+    outcome = replace(outcome, sentences=(*as_sentences(repairs), *outcome.sentences))
     on_event(
-        Finished(folder=job.run.path, evaluation=outcome.evaluation, sentences=outcome.sentences)
+        Finished(folder=course.run.path, evaluation=outcome.evaluation, sentences=outcome.sentences)
     )
     return outcome
 
@@ -221,34 +260,6 @@ def _with_backbone_statistics(recipe: Recipe, backbone: Backbone) -> Recipe:
         return recipe
     reason = f"what {backbone.weights} was trained with"
     return recipe.with_value("mean", backbone.mean, reason).with_value("std", backbone.std, reason)
-
-
-def _job(
-    run: RunFolder,
-    table: ImageTable,
-    store: ImageStore,
-    settings: Settings,
-    correction: Correction,
-    backbone: Backbone,
-    options: TrainOptions,
-) -> Job:
-    preprocessing = Preprocessing(
-        side=settings.image_size,
-        mean=settings.mean,
-        std=settings.std,
-        scale=1.0 if settings.normalisation == "raw" else 255.0,
-    )
-    return Job(
-        run=run,
-        table=table,
-        settings=settings,
-        correction=correction,
-        store=store,
-        classifier=Classifier(backbone.network, preprocessing),
-        weights=backbone.weights,
-        show_batches=options.show_batches,
-        checkpoint_seconds=options.checkpoint_seconds,
-    )
 
 
 @contextmanager
