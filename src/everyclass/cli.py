@@ -204,6 +204,17 @@ def train(
     checkpoint_seconds: Annotated[
         float, typer.Option(help="Seconds between checkpoints inside an epoch.", min=0)
     ] = 60.0,
+    no_repair: Annotated[
+        bool, typer.Option("--no-repair", help="Tell of alarms, and leave the training alone.")
+    ] = False,
+    max_repairs: Annotated[
+        int,
+        typer.Option(
+            help="Repairs after alarms, each proved by experiment; after them an alarm ends the "
+            "run.",
+            min=0,
+        ),
+    ] = 2,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
@@ -213,7 +224,7 @@ def train(
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Audit, decide a recipe, train, and report every class."""
+    """Audit, decide a recipe, train, repair what collapses, and report every class."""
     flags = {
         "model": model,
         "image_size": image_size,
@@ -255,6 +266,7 @@ def train(
     )
     if out is None and not explain_only:
         raise InputError("No folder for the run was given.", remedy="Add --out RUN.")
+    from everyclass.workflows.repair import RepairOptions
     from everyclass.workflows.train import TrainOptions
 
     options = TrainOptions(
@@ -263,6 +275,7 @@ def train(
         overwrite=overwrite,
         show_batches=show_batches,
         checkpoint_seconds=checkpoint_seconds,
+        repair=RepairOptions(most=None if no_repair else max_repairs),
     )
     if explain_only:
         _explain(source, options, json_file, quiet)
@@ -290,6 +303,7 @@ def _train(
 ) -> None:
     from everyclass.terminal.training import TrainingView
     from everyclass.workflows.job import InterruptedTraining
+    from everyclass.workflows.repair import RepairsUsedUp
     from everyclass.workflows.train import resume
     from everyclass.workflows.train import train as train_run
 
@@ -302,6 +316,11 @@ def _train(
             raise InterruptedTraining(
                 f"{stop} Everything is saved. Go on with: everyclass train {source.source} "
                 f"--out {out} --resume"
+            ) from None
+        except RepairsUsedUp as stop:
+            raise RepairsUsedUp(
+                f"{stop} Go on all the same with: everyclass train {source.source} --out {out} "
+                "--resume --no-repair"
             ) from None
     write_json(json_file, outcome.evaluation.to_dict())
     if not quiet:

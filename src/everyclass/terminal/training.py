@@ -17,15 +17,19 @@ from rich.table import Table
 from rich.text import Text
 
 from everyclass.recipe import show_value
+from everyclass.repairs import Repair
 from everyclass.terminal.bars import recall_bar
+from everyclass.terminal.diagnosis import diagnosis_view
 from everyclass.workflows.events import (
     Alarmed,
+    Answered,
     Audited,
     AuditProgress,
     BatchShown,
     Checked,
     DataRead,
     Decided,
+    Diagnosing,
     EpochDone,
     Event,
     StepsDone,
@@ -73,6 +77,12 @@ class TrainingView:
         if isinstance(event, Alarmed):
             self._line(alarm_line(event))
             return
+        if isinstance(event, Diagnosing):
+            self._show_diagnosing(event)
+            return
+        if isinstance(event, Answered):
+            self._show_answer(event)
+            return
         if isinstance(event, Checked):
             for line in check_lines(event):
                 self._line(line)
@@ -98,6 +108,18 @@ class TrainingView:
         """A line of its own, between two trainings."""
         self._started = self._steps = self._epoch = self._audit = None
         self._line(Text(sentence, style="bold"))
+
+    def _show_diagnosing(self, event: Diagnosing) -> None:
+        if not event.trial:
+            self._line(diagnosing_line(event))
+        elif self._live is not None:
+            self._live.update(Text(f"trying on a copy: {event.trial}", style="dim"))
+
+    def _show_answer(self, event: Answered) -> None:
+        if not self.quiet:
+            self.console.print(diagnosis_view(event.diagnosis))
+        for line in answer_lines(event):
+            self._line(line)
 
     def _line(self, text: Text) -> None:
         if not self.quiet:
@@ -227,6 +249,39 @@ def alarm_line(event: Alarmed) -> Text:
     return Text.assemble(
         (f"alarm at step {found.seen_step:,}: {found.id}. ", "bold red"), found.sentence
     )
+
+
+def diagnosing_line(event: Diagnosing) -> Text:
+    """Why the training stands still."""
+    found = event.finding
+    seen = "" if found.severity == "alarm" else f"The training ended {found.id}. {found.sentence} "
+    return Text(
+        f"{seen}Looking for the cause: changes are tried on copies, for about "
+        f"{duration(event.budget_seconds)}."
+    )
+
+
+def answer_lines(event: Answered) -> list[Text]:
+    """What was done about an alarm: the settings, then where the training goes on."""
+    repair = event.repair
+    if repair.outcome != "repaired":
+        end = "Nothing is changed" if repair.outcome == "left" else "No repair is left"
+        if repair.outcome == "stopped" and not event.allowed:
+            end = "No repair is allowed"
+        return [Text.assemble((f"{end}: ", "bold yellow"), repair.reason)]
+    head = f"repair {event.made} of {event.allowed}, for {repair.cause} (proved): "
+    settings = ", ".join(
+        f"{one.name} = {show_value(one.new)} (was {show_value(one.old)})" for one in repair.changes
+    )
+    where = "" if event.path is None else f" Recipe: {event.path}."
+    return [Text.assemble((head, "bold green"), settings), Text(f"  {back_to(repair)}{where}")]
+
+
+def back_to(repair: Repair) -> str:
+    """Where a repaired training begins."""
+    if repair.checkpoint is None:
+        return "Trained again from the first weights."
+    return f"Trained on from step {repair.from_step:,}, where all was well ({repair.checkpoint})."
 
 
 def watch_line(steps: StepsDone) -> Text:

@@ -134,12 +134,13 @@ class Answered:
     Args:
         repair: what was done and why.
         diagnosis: behind it.
-        allowed: repairs that the run may make.
+        made, allowed: repairs of the run, this one included, and those that it may make.
         path: of the recipe that is followed from here, None where it stays the same.
     """
 
     repair: Repair
     diagnosis: Diagnosis
+    made: int
     allowed: int
     path: Path | None
 

@@ -7,6 +7,7 @@ from its number, so all of it is made again when it is asked for, and a healthy 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from itertools import islice
 from types import MappingProxyType
@@ -62,7 +63,7 @@ def own_case(
         model=TrainingForward(
             job.classifier, settings.augmentation, dtype=_DTYPES[settings.precision]
         ),
-        optimizers=(optimizer,),
+        optimizers=(_at_peak(optimizer, settings.learning_rate),),
         loss_function=_plain_loss(job, weights),
         loss=LossSpec(
             name="cross_entropy", weight=weights, label_smoothing=settings.label_smoothing
@@ -83,6 +84,14 @@ def own_case(
         initial_state={f"classifier.{name}": value for name, value in first_weights.items()},
         # No `epoch_batches`: images are raw here, so that pixels tell which come again.
     )
+
+
+def _at_peak(optimizer: Optimizer, rate: float) -> Optimizer:
+    """The same optimizer with the rate that the recipe asks for: where the schedule stands is told
+    by `rates`, and at its end every rate would look like nothing."""
+    twin = copy.copy(optimizer)
+    twin.param_groups = [{**group, "lr": rate} for group in optimizer.param_groups]
+    return twin
 
 
 def _batches(

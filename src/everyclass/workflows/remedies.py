@@ -91,19 +91,24 @@ def prescription(diagnosis: Diagnosis, facts: Facts) -> Prescription | None:
 
 
 def why_none(diagnosis: Diagnosis) -> str:
-    """Why nothing is changed, in a sentence."""
+    """Why nothing is changed, as sentences."""
     proved = [one for one in diagnosis.causes if one.proved]
     if not proved:
+        notes = " ".join(diagnosis.notes)
         if not diagnosis.causes:
-            return "No cause was proved, and nothing is suspected."
+            return f"No cause was proved, and nothing is suspected. {notes}".strip()
+        first = diagnosis.causes[0].id
         return (
-            f"No cause was proved; {diagnosis.causes[0].id} is suspected, and nothing is changed "
-            "on a suspicion."
-        )
-    first = proved[0]
-    tried = f" (with {first.trial.words})" if first.trial is not None else ""
-    remedy = next((one.sentence for one in diagnosis.remedies if one.cause == first.id), "")
-    return f"{first.id} is proved{tried}, and the recipe has no setting for it. {remedy}".strip()
+            f"No cause was proved; {first} is suspected, and nothing is changed on a suspicion. "
+            f"{notes}"
+        ).strip()
+    first_proved = proved[0]
+    trial, remedies = first_proved.trial, {one.cause: one.sentence for one in diagnosis.remedies}
+    tried = "" if trial is None else f" (with {trial.words})"
+    remedy = remedies.get(first_proved.id, "")
+    return (
+        f"{first_proved.id} is proved{tried}, and the recipe has no setting for it. {remedy}"
+    ).strip()
 
 
 def _said(change: str, facts: Facts) -> _Said | None:

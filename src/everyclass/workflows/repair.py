@@ -165,20 +165,37 @@ def fit_and_repair(
             on_event=on_event,
             alarms=course.alarms(options),
         )
-        if fitted.alarm is None:
-            if fitted.failure is not None:
-                raise fitted.failure
+        if fitted.alarm is None and fitted.failure is not None:
+            raise fitted.failure
+        ended = fitted.alarm is None or fitted.alarm.severity != "alarm"
+        used_up = options.most is None or course.made >= options.most
+        if fitted.alarm is None or (ended and used_up):
             return job, fitted.progress, course.repairs
         assert options.most is not None
         trained = time.monotonic() - begin - answering
         answer = _Answer(course, make_job, options, job, fitted, fitted.alarm, audit)
         told = answer.give(trained, stop=stop, on_event=on_event)
         answering += told.seconds
+        if told.outcome == "left" and ended:
+            return job, fitted.progress, (*course.repairs, told)
         if told.outcome == "stopped":
-            if fitted.failure is not None and course.made < options.most:
+            if fitted.failure is not None and not used_up:
                 raise fitted.failure
             raise RepairsUsedUp(_used_up(told, options.most))
         course = Course.of(course.run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Point:
+    """A state that a training can go back to.
+
+    Args:
+        step: optimizer steps done.
+        checkpoint: path inside the run, None for the first weights.
+    """
+
+    step: int = 0
+    checkpoint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,29 +217,45 @@ class _Answer:
         run, number = self.job.run, len(self.course.repairs) + 1
         begin = time.monotonic()
         budget = min(max(BUDGET_SHARE * trained, LEAST_BUDGET), MOST_BUDGET)
-        diagnosis = self._diagnosis(budget, stop=stop, on_event=on_event)
+        good = self._good_point()
+        diagnosis = self._diagnosis(good, budget, stop=stop, on_event=on_event)
         run.write_json(run.diagnosis(number), diagnosis.to_dict())
         found = prescription(diagnosis, self._facts())
         assert self.options.most is not None
         if self.course.made >= self.options.most:
-            told = self._record(number, "stopped", diagnosis, found, begin)
+            told = self._record(number, "stopped", diagnosis, found, good, begin)
         elif found is None:
             outcome: RepairOutcome = "left" if self.fitted.failure is None else "stopped"
-            told = self._record(number, outcome, diagnosis, None, begin)
+            told = self._record(number, outcome, diagnosis, None, good, begin)
         else:
-            told = self._record(number, "repaired", diagnosis, found, begin)
+            told = self._record(number, "repaired", diagnosis, found, good, begin)
             run.keep_metrics(number)
             recipe = _changed(self.course.recipe, told)
             run.write_text(run.at_repair(number).followed_recipe, recipe.to_yaml())
         lines = [one.to_dict() for one in (*self.course.repairs, told)]
         run.write_json(run.repairs, {"repairs": lines})
-        path = run.at_repair(number).followed_recipe if told.outcome == "repaired" else None
-        on_event(Answered(repair=told, diagnosis=diagnosis, allowed=self.options.most, path=path))
+        repaired = told.outcome == "repaired"
+        on_event(
+            Answered(
+                repair=told,
+                diagnosis=diagnosis,
+                made=self.course.made + repaired,
+                allowed=self.options.most,
+                path=run.at_repair(number).followed_recipe if repaired else None,
+            )
+        )
         return told
 
     def _diagnosis(
-        self, budget: float, *, stop: Callable[[], bool], on_event: Callable[[Event], None]
+        self,
+        good: _Point,
+        budget: float,
+        *,
+        stop: Callable[[], bool],
+        on_event: Callable[[Event], None],
     ) -> Diagnosis:
+        """Why, by trials that begin where the repaired training would begin."""
+
         def tell(trial: str) -> None:
             on_event(Diagnosing(finding=self.alarm, budget_seconds=budget, trial=trial))
             if stop():
@@ -231,12 +264,11 @@ class _Answer:
                 )
 
         tell("")
-        begun = self.course.begun_by
         case = own_case(
             self.job,
-            self._first_weights(),
+            self._weights_of(good),
             self.fitted.optimizer,
-            first_step=0 if begun is None else begun.from_step,
+            first_step=good.step,
             step=self.fitted.progress.step,
         )
         return diagnose_case(
@@ -251,14 +283,14 @@ class _Answer:
             clock=self.options.clock,
         )
 
-    def _first_weights(self) -> dict[str, Tensor]:
-        """Those that the training in force began with."""
-        if self.course.start is not None:
-            state = torch.load(io.BytesIO(self.course.start), map_location="cpu", weights_only=True)
-            weights: dict[str, Tensor] = state["model"]
-            return weights
-        fresh = self.make_job(self.course.recipe, self.course.run, None)
-        return fresh.classifier.state_dict()
+    def _weights_of(self, point: _Point) -> dict[str, Tensor]:
+        if point.checkpoint is None:
+            fresh = self.make_job(self.course.recipe, self.course.run, None)
+            return fresh.classifier.state_dict()
+        content = self.job.run.read_checkpoint(point.checkpoint)
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        weights: dict[str, Tensor] = state["model"]
+        return weights
 
     def _facts(self) -> Facts:
         settings = self.job.settings
@@ -276,15 +308,16 @@ class _Answer:
         outcome: RepairOutcome,
         diagnosis: Diagnosis,
         found: Prescription | None,
+        good: _Point,
         begin: float,
     ) -> Repair:
         cause = diagnosis.answer if found is None else found.cause
-        from_step, checkpoint = self.fitted.progress.step, None
+        to = _Point(step=self.fitted.progress.step)
+        if outcome == "repaired" and found is not None:
+            to = _Point() if found.from_start else good
         reason = why_none(diagnosis)
         if found is not None:
             reason = " ".join(one for one in (found.cause.sentence, found.nearly) if one)
-        if outcome == "repaired" and found is not None:
-            from_step, checkpoint = self._good_point(found)
         return Repair(
             number=number,
             outcome=outcome,
@@ -297,22 +330,23 @@ class _Answer:
             trial="" if cause is None or cause.trial is None else cause.trial.change,
             changes=() if found is None or outcome != "repaired" else found.changes,
             reason=reason,
-            from_step=from_step,
-            checkpoint=checkpoint,
+            from_step=to.step,
+            checkpoint=to.checkpoint,
             seconds=time.monotonic() - begin,
         )
 
-    def _good_point(self, found: Prescription) -> tuple[int, str | None]:
-        """The step to go back to and its checkpoint; None for the first weights."""
-        if found.from_start:
-            return 0, None
+    def _good_point(self) -> _Point:
+        """The last epoch before what the alarm tells at whose end all was well; else where the
+        training in force began."""
         run, since = self.job.run, self.alarm.since_step
         for step in reversed(self.fitted.progress.good_steps):
             path = run.checkpoint_of(step)
             if since is not None and step <= since and path is not None:
-                return step, path.relative_to(run.path).as_posix()
+                return _Point(step=step, checkpoint=path.relative_to(run.path).as_posix())
         begun = self.course.begun_by
-        return (0, None) if begun is None else (begun.from_step, begun.checkpoint)
+        if begun is None:
+            return _Point()
+        return _Point(step=begun.from_step, checkpoint=begun.checkpoint)
 
 
 def _changed(recipe: Recipe, repair: Repair) -> Recipe:
@@ -348,8 +382,8 @@ def repair_sentence(repair: Repair) -> str:
     """What was done about an alarm."""
     head = f"At step {repair.step:,} the training was {repair.verdict}"
     if repair.outcome != "repaired":
-        end = "it went on unrepaired" if repair.outcome == "left" else "it stopped"
-        return f"{head}; {end}: {repair.reason}"
+        end = "nothing was changed" if repair.outcome == "left" else "it stopped there"
+        return f"{head}, and {end}: {repair.reason}"
     settings = " and ".join(
         f"{one.name} from {show_value(one.old)} to {show_value(one.new)}" for one in repair.changes
     )
