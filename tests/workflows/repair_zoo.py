@@ -84,7 +84,9 @@ def trial(change: str, cause: CauseId, *, proved: bool = True) -> Trial:
     )
 
 
-def told(*changes: str, cause: CauseId = "learning-rate-too-high", proved: bool = True) -> Diagnosis:
+def told(
+    *changes: str, cause: CauseId = "learning-rate-too-high", proved: bool = True
+) -> Diagnosis:
     """A diagnosis in which these changes were tried."""
     causes = tuple(
         Cause(

@@ -158,8 +158,9 @@ def test_repairs_that_do_not_help_end_the_run_honestly(
     monkeypatch.setattr(DIAGNOSE, always(told("weight-decay-off", cause="weight-decay-too-strong")))
     out = tmp_path / "run"
     events: list[Event] = []
+    asked = options(1, **{**WILD, "epochs": 10})
     with pytest.raises(RepairsUsedUp, match=r"repaired once, which is the limit.*diagnosis-2.json"):
-        trained(images, out, options(1, **WILD), events.append)
+        trained(images, out, asked, events.append)
     assert [one["outcome"] for one in repairs_of(out)] == ["repaired", "stopped"]
     assert (out / "diagnosis-2.json").exists()
     assert not (out / "evaluation.json").exists()
@@ -171,6 +172,16 @@ def test_repairs_that_do_not_help_end_the_run_honestly(
     outcome = gone_on(images, out, most=None)
     assert outcome.evaluation.balanced_accuracy < 0.5
     assert recipe_of(out / "recipe-1.yaml")["weight_decay"] == 0.0
+
+
+def test_an_end_without_repairs_left_is_told(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DIAGNOSE, always(told("clip-nothing")))
+    # Too few steps for an alarm: what the end shows is not diagnosed where no repair is allowed.
+    outcome = trained(images, tmp_path / "run", options(0, learning_rate=1e-9, epochs=3))
+    assert "The training ended not-learning, and no repair was left" in outcome.sentences[0]
+    assert not (tmp_path / "run" / "repairs.json").exists()
 
 
 def test_a_run_that_stopped_goes_on_with_more_repairs(

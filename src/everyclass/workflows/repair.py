@@ -137,7 +137,7 @@ def fit_and_repair(
     audit: Audit,
     stop: Callable[[], bool],
     on_event: Callable[[Event], None],
-) -> tuple[Job, Progress, tuple[Repair, ...]]:
+) -> tuple[Job, Progress, tuple[str, ...]]:
     """Train to the end, with repairs on the way.
 
     Args:
@@ -147,7 +147,8 @@ def fit_and_repair(
         audit: of the data; its statistics are a remedy.
         stop: asked between steps and between trials.
     Returns:
-        The job whose best weights are the run's, its progress, and what was answered.
+        The job whose best weights are the run's, its progress, and what was done about alarms in
+        sentences.
     Raises:
         InterruptedTraining: `stop()` was true; the run can be resumed.
         NonFiniteLoss: and nothing could be repaired.
@@ -170,14 +171,14 @@ def fit_and_repair(
         ended = fitted.alarm is None or fitted.alarm.severity != "alarm"
         used_up = options.most is None or course.made >= options.most
         if fitted.alarm is None or (ended and used_up):
-            return job, fitted.progress, course.repairs
+            return job, fitted.progress, _sentences(course.repairs, fitted.alarm)
         assert options.most is not None
         trained = time.monotonic() - begin - answering
         answer = _Answer(course, make_job, options, job, fitted, fitted.alarm, audit)
         told = answer.give(trained, stop=stop, on_event=on_event)
         answering += told.seconds
         if told.outcome == "left" and ended:
-            return job, fitted.progress, (*course.repairs, told)
+            return job, fitted.progress, _sentences((*course.repairs, told), None)
         if told.outcome == "stopped":
             if fitted.failure is not None and not used_up:
                 raise fitted.failure
@@ -373,9 +374,15 @@ def _used_up(last: Repair, most: int) -> str:
     )
 
 
-def as_sentences(repairs: tuple[Repair, ...]) -> tuple[str, ...]:
-    """What a finished run says of its repairs, one sentence each."""
-    return tuple(repair_sentence(one) for one in repairs)
+def _sentences(repairs: tuple[Repair, ...], unanswered: Finding | None) -> tuple[str, ...]:
+    """What a finished run says of its repairs, and of an end that was not repaired any more."""
+    told = tuple(repair_sentence(one) for one in repairs)
+    if unanswered is None:
+        return told
+    return (
+        *told,
+        f"The training ended {unanswered.id}, and no repair was left: {unanswered.sentence}",
+    )
 
 
 def repair_sentence(repair: Repair) -> str:

@@ -31,7 +31,7 @@ from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
 from everyclass.workflows.machine import describe_environment, find_machine
 from everyclass.workflows.manifest import refuse_other_data, write_manifest
 from everyclass.workflows.prepare import DataSource, Prepared, prepare, reopen
-from everyclass.workflows.repair import Course, RepairOptions, as_sentences, fit_and_repair
+from everyclass.workflows.repair import Course, RepairOptions, fit_and_repair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,7 @@ def _fit_and_finish(
 ) -> Outcome:
     try:
         with _stop_signals() as stop:
-            job, progress, repairs = fit_and_repair(
+            job, progress, told = fit_and_repair(
                 course,
                 materials.job,
                 materials.options.repair,
@@ -216,7 +216,7 @@ def _fit_and_finish(
         outcome = finish(job, progress)
     finally:
         materials.store.close()
-    outcome = replace(outcome, sentences=(*as_sentences(repairs), *outcome.sentences))
+    outcome = replace(outcome, sentences=(*told, *outcome.sentences))
     on_event(
         Finished(folder=course.run.path, evaluation=outcome.evaluation, sentences=outcome.sentences)
     )
