@@ -30,7 +30,7 @@ from everyclass.workflows.job import Job
 MOST_BYTES = 64 * 2**20
 """Of the images that trials get."""
 
-EVALUATION_IMAGES = 64
+EVALUATION_IMAGES = 256
 
 RATE_STEPS = 1500
 """Steps whose rates are told: no trial is longer."""
@@ -112,7 +112,9 @@ def _batches(
     )
     return tuple(
         CapturedBatch(
-            args=(one.images,),
+            # Some layers' backward passes cannot take channels last on a CPU (GroupNorm: torch
+            # 2.14 writes past its memory); the classifier makes of it what it wants.
+            args=(one.images.contiguous(),),
             targets=one.targets,
             step=one.step - first_step,
             model_training=True,
@@ -126,7 +128,7 @@ def _evaluation(job: Job, val_rows: Rows) -> tuple[CapturedBatch, ...]:
     if not len(rows):
         return ()
     labels = torch.from_numpy(job.table.labels()[rows])
-    images = to_images(job.store.gather(rows))
+    images = to_images(job.store.gather(rows)).contiguous()
     return (CapturedBatch(args=(images,), targets=labels, training=False, model_training=False),)
 
 

@@ -70,6 +70,8 @@ def prescription(diagnosis: Diagnosis, facts: Facts) -> Prescription | None:
         if not cause.proved or cause.trial is None:
             continue
         names = cause.trial.change.split(" + ")
+        if "evaluation-images" in names and cause.id != "augmentation-too-strong":
+            continue  # it told something else about the stream
         said = [_said(name, facts) for name in names]
         known = [one for one in said if one is not None]
         if len(known) < len(names):
@@ -105,6 +107,11 @@ def why_none(diagnosis: Diagnosis) -> str:
     first_proved = proved[0]
     trial, remedies = first_proved.trial, {one.cause: one.sentence for one in diagnosis.remedies}
     tried = "" if trial is None else f" (with {trial.words})"
+    if first_proved.id == "undertrained":
+        return (
+            f"undertrained is proved{tried}: nothing is wrong but time, and how much of it to "
+            "spend is yours to say (--epochs)."
+        )
     remedy = remedies.get(first_proved.id, "")
     return (
         f"{first_proved.id} is proved{tried}, and the recipe has no setting for it. {remedy}"
@@ -210,7 +217,13 @@ _SETTINGS: Mapping[str, Callable[[Facts], _Said | None]] = MappingProxyType(
         "balanced-batches": _correction("balanced-sampling"),
         "inputs-standardised": _inputs,
         "float32": _setting("precision", "fp32"),
-        "augmentation-off": _setting("augmentation", ()),
+        # Proved of augmentation alone: see `augmentation_cause` of the trials.
+        "evaluation-images": _setting(
+            "augmentation",
+            (),
+            nearly="The trial learned from validation images, which are not augmented; the recipe "
+            "leaves the augmentation of training images out.",
+        ),
     }
 )
 """Name of a trial's change -> settings. Those that are missing here have none: a network's layers,
