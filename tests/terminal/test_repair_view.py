@@ -75,23 +75,8 @@ def test_the_wait_for_trials_is_announced_once() -> None:
     view = TrainingView(Console(file=out, width=100))
     for trial in ("", "control", "rate-tenth"):
         view.show(Diagnosing(finding=FINDING, budget_seconds=95.0, trial=trial))
-    assert out.getvalue().split() == [
-        "Looking",
-        "for",
-        "the",
-        "cause:",
-        "changes",
-        "are",
-        "tried",
-        "on",
-        "copies,",
-        "for",
-        "about",
-        "1",
-        "min",
-        "35",
-        "s.",
-    ]
+    said = "Looking for the cause: changes are tried on copies, for about 1 min 35 s."
+    assert out.getvalue() == f"{said}\n"
 
 
 def test_an_end_that_no_alarm_told_of_is_told_first() -> None:
