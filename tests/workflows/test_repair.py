@@ -225,8 +225,7 @@ def spike(monkeypatch: pytest.MonkeyPatch) -> None:
             return 50.0
         return learning_rate_at(step, n_steps=n_steps, peak=peak, **course)  # type: ignore[arg-type]
 
-    for module in ("fit", "own_case"):
-        monkeypatch.setattr(f"everyclass.workflows.{module}.learning_rate_at", rate)
+    monkeypatch.setattr("everyclass.workflows.job.learning_rate_at", rate)
     monkeypatch.setattr(DIAGNOSE, always(told("rate-tenth")))
 
 

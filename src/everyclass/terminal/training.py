@@ -270,7 +270,7 @@ def answer_lines(event: Answered) -> list[Text]:
             end = "No repair is allowed"
         return [Text.assemble((f"{end}: ", "bold yellow"), repair.reason)]
     head = f"repair {event.made} of {event.allowed}, for {repair.cause} (proved): "
-    settings = ", ".join(
+    settings = "; ".join(
         f"{one.name} = {show_value(one.new)} (was {show_value(one.old)})" for one in repair.changes
     )
     where = "" if event.path is None else f" Recipe: {event.path}."

@@ -42,7 +42,7 @@ from everyclass.training.batches import (
     to_images,
     training_batches,
 )
-from everyclass.training.optim import build_optimizer, learning_rate_at
+from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import StepResult, steps
 from everyclass.workflows.clock import Clock
 from everyclass.workflows.epoch import EpochSums, metrics_line, shares
@@ -57,7 +57,14 @@ from everyclass.workflows.events import (
 )
 from everyclass.workflows.first_check import checked_images, first_check
 from everyclass.workflows.inference import logits_of, make_fabric
-from everyclass.workflows.job import Fitted, InterruptedTraining, Job, NonFiniteLoss, Progress
+from everyclass.workflows.job import (
+    Fitted,
+    InterruptedTraining,
+    Job,
+    NonFiniteLoss,
+    Progress,
+    rate_course,
+)
 
 LOOK_STEPS = 16
 """Steps between two looks at the watch; at 1, 2, 4 and 8 there is one too. Looks read what waits,
@@ -118,6 +125,7 @@ class _Fit:
     sums: EpochSums = field(init=False)
     monitor: Monitor = field(init=False)
     watch: Summary = field(init=False)
+    asked: bool = field(init=False, default=True)
     train_rows: Rows = field(init=False)
     val_rows: Rows = field(init=False)
     labels: Rows = field(init=False)
@@ -236,8 +244,10 @@ class _Fit:
 
     def _alarm(self) -> Finding | None:
         """Look at the watch: the first standing alarm that ends the training."""
-        self.watch = self.monitor.summary()
-        return self._standing(self.watch.findings)
+        findings = self.monitor.findings()
+        if self.asked:  # nothing waits now, so that a summary reads nothing early
+            self.watch, self.asked = self.monitor.summary(), False
+        return self._standing(findings)
 
     def divergence(self) -> Finding | None:
         """The alarm of a loss that is no number, if that is what ends the training."""
@@ -304,13 +314,7 @@ class _Fit:
             batches,
             self.job.correction.loss,
             fabric=self.fabric,
-            rate=lambda step: learning_rate_at(
-                step,
-                n_steps=self.n_steps,
-                peak=settings.learning_rate,
-                schedule=settings.schedule,
-                warmup_fraction=settings.warmup_fraction,
-            ),
+            rate=rate_course(settings, n_steps=self.n_steps),
             seed=settings.seed,
             accumulation=settings.accumulation,
             clip_norm=settings.clip_norm,
@@ -483,7 +487,7 @@ class _Fit:
         if clock.view_due():
             seen = self.sums.seen.cpu().numpy()
             total = max(1, int(seen.sum()))
-            watch = self.watch
+            watch, self.asked = self.watch, True
             self.on_event(
                 StepsDone(
                     step=self.progress.step,

@@ -1,10 +1,11 @@
 """What one training needs, what it knows between two steps, and how it may end.
 
-Comes in: parts that others made. Goes out: values for the loop in `fit`. Does nothing.
+Comes in: parts that others made. Goes out: values for the loop in `fit`. Trains nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch.optim import Optimizer
@@ -16,6 +17,7 @@ from everyclass.images.table import ImageTable
 from everyclass.models.classifier import Classifier
 from everyclass.run_folder import RunFolder
 from everyclass.settings import Settings
+from everyclass.training.optim import learning_rate_at
 from everyclass.workflows.correction import Correction
 
 CHECKPOINT_SECONDS = 60.0
@@ -92,3 +94,22 @@ class Fitted:
     alarm: Finding | None
     failure: NonFiniteLoss | None
     optimizer: Optimizer
+
+
+def rate_course(settings: Settings, *, n_steps: int) -> Callable[[int], float]:
+    """Step -> learning rate, by a recipe.
+
+    Args:
+        n_steps: of the whole training.
+    """
+
+    def rate(step: int) -> float:
+        return learning_rate_at(
+            step,
+            n_steps=n_steps,
+            peak=settings.learning_rate,
+            schedule=settings.schedule,
+            warmup_fraction=settings.warmup_fraction,
+        )
+
+    return rate

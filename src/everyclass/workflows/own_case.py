@@ -23,9 +23,8 @@ from everyclass.imbalance.weights import normalise
 from everyclass.settings import Precision, Settings
 from everyclass.training.augment import TrainingForward
 from everyclass.training.batches import Rows, steps_per_epoch, to_images, training_batches
-from everyclass.training.optim import learning_rate_at
 from everyclass.training.steps import Loss
-from everyclass.workflows.job import Job
+from everyclass.workflows.job import Job, rate_course
 
 MOST_BYTES = 64 * 2**20
 """Of the images that trials get."""
@@ -135,16 +134,7 @@ def _evaluation(job: Job, val_rows: Rows) -> tuple[CapturedBatch, ...]:
 def _rates(settings: Settings, *, first_step: int, n_steps: int) -> tuple[tuple[int, float], ...]:
     """The course that the recipe sets, steps that were not reached yet included."""
     steps = range(first_step, min(n_steps, first_step + RATE_STEPS))
-    rates = [
-        learning_rate_at(
-            step,
-            n_steps=n_steps,
-            peak=settings.learning_rate,
-            schedule=settings.schedule,
-            warmup_fraction=settings.warmup_fraction,
-        )
-        for step in steps
-    ]
+    rates = list(map(rate_course(settings, n_steps=n_steps), steps))
     return tuple((k, rate) for k, rate in enumerate(rates) if k == 0 or rate != rates[k - 1])
 
 

@@ -366,11 +366,10 @@ def _changed(recipe: Recipe, repair: Repair) -> Recipe:
 def _used_up(last: Repair, most: int) -> str:
     times = "once" if most == 1 else f"{most} times"
     made = "No repair is allowed" if most == 0 else f"It was repaired {times}, which is the limit"
-    known = "" if last.cause is None else f" Last {'proved' if last.proved else 'suspected'}: "
+    known = "What is proved now: " if last.proved else ""
     return (
         f"The training is {last.verdict} at step {last.step:,}: {last.alarm} {made}, so it stops "
-        f"here.{known}{last.reason if known else ''} See repairs.json and "
-        f"diagnosis-{last.number}.json in the run."
+        f"here. {known}{last.reason} See repairs.json and diagnosis-{last.number}.json in the run."
     )
 
 
