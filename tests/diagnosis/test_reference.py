@@ -49,7 +49,7 @@ def blank(images: Tensor) -> Tensor:
 
 
 def ask(batches: tuple[CapturedBatch, ...]) -> Reference:
-    return ask_reference(batches[6:], batches[:6], n_classes=4, seed=0, seconds=0.8, clock=Ticks())
+    return ask_reference(batches[6:], batches[:6], n_classes=4, seed=0, seconds=0.9, clock=Ticks())
 
 
 def diagnosed(
@@ -87,6 +87,24 @@ def test_labels_of_other_images_are_learned_by_heart_and_no_further() -> None:
     assert found.by_heart.balanced_accuracy > 0.9
     assert found.permuted is not None
     assert not found.permuted.recovered
+
+
+def test_a_short_look_says_nothing() -> None:
+    found = ask_reference(
+        captured()[6:], captured()[:6], n_classes=4, seed=0, seconds=0.04, clock=Ticks()
+    )
+    short = ask_reference(
+        mislabelled(captured())[6:],
+        mislabelled(captured())[:6],
+        n_classes=4,
+        seed=0,
+        seconds=0.3,
+        clock=Ticks(),
+    )
+    assert max(found.passes, short.passes) < 200
+    assert not found.nothing
+    assert not short.nothing
+    assert not short.little
 
 
 def test_images_in_other_forms_are_read() -> None:

@@ -91,7 +91,7 @@ def _causes(
     trial_of = {cause: one for one in reversed(report.trials) for cause in one.causes}
     cured = any(one.judged_on == "held-out" for one in proved)
     unrelated = None if cured else _unrelated(report)
-    found += [] if unrelated is None else [unrelated]
+    found += [unrelated] if unrelated is not None and unrelated.proved else []
     for issue in issues:
         assert issue.cause is not None
         found.append(
@@ -103,6 +103,7 @@ def _causes(
                 evidence=issue.evidence,
             )
         )
+    found += [unrelated] if unrelated is not None else []
     if not proved:
         for trial in report.trials:
             if trial.ci95[0] > 0 and trial.gain >= LEAST_GAIN:
@@ -165,7 +166,7 @@ def _unrelated(report: TrialReport) -> Cause | None:
     Source: the control of random labels is Zhang et al. 2017, arXiv:1611.03530.
     """
     reference = report.reference
-    if report.best is None or reference is None or not reference.nothing:
+    if report.best is None or reference is None or not reference.little:
         return None
     permuted, by_heart = reference.permuted, reference.by_heart
     assert permuted is not None
@@ -184,8 +185,9 @@ def _unrelated(report: TrialReport) -> Cause | None:
     own = _own(name, best, len(tried))
     seen = reference.on_evaluation
     if seen is None:
-        what = "The labels tell nothing about the images"
-        return Cause(id="labels-unrelated", proved=True, sentence=f"{what}. {facts} {own}")
+        sure = reference.nothing
+        what = f"The labels {'tell' if sure else 'may tell'} nothing about the images"
+        return Cause(id="labels-unrelated", proved=sure, sentence=f"{what}. {facts} {own}")
     there = (
         f"Trained on evaluation images, which are seen without augmentation, it gives "
         f"{seen.held_out.balanced_accuracy:.2f} on others of them ({_interval(seen.held_out)})"
@@ -197,7 +199,7 @@ def _unrelated(report: TrialReport) -> Cause | None:
     )
     if not seen.tells:
         # Too few evaluation images to tell an augmentation from wrong labels leave it open.
-        what = "The labels tell nothing about the images"
+        what = f"The labels {'tell' if seen.nothing else 'may tell'} nothing about the images"
         told_enough = f"{what}. {facts} {there}. {own}"
         return Cause(id="labels-unrelated", proved=seen.nothing, sentence=told_enough)
     if seen.recognises:

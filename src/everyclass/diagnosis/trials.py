@@ -46,8 +46,8 @@ RUNGS = 4
 KEPT_SHARE, LEAST_KEPT = 4, 3
 """After it a fourth goes on, and three at least."""
 
-REFERENCE_SHARE = 0.08
-"""Of the budget, for each training of the network of ours."""
+REFERENCE_SHARE = 0.25
+"""Of the budget, at most, for each training of the network of ours."""
 
 MOST_CONFIRMED = 3
 
