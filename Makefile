@@ -28,7 +28,8 @@ types: .venv/.ready
 	.venv/bin/mypy
 
 test: lint types
-	.venv/bin/python -m pytest -n 2
+	# Two workers on two cores: threads of torch's own would only wait for each other.
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2
 
 clean:
 	rm -rf .venv .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -35,13 +35,7 @@ from everyclass.stats.confusion import (
     macro_f1,
     recall,
 )
-from everyclass.training.batches import (
-    Batch,
-    Rows,
-    steps_per_epoch,
-    to_images,
-    training_batches,
-)
+from everyclass.training.batches import Batch, Rows, steps_per_epoch, to_images, training_batches
 from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import StepResult, steps
 from everyclass.workflows.clock import Clock
@@ -173,9 +167,9 @@ class _Fit:
         self._begin(checkpoint)
         first_step = self.progress.step
         self._announce(first_step)
-        if first_step and self._look_due() and (alarm := self._alarm()):
+        alarm = self._alarm() if first_step and self._look_due() else None
+        if alarm is not None:
             return alarm  # it was interrupted between the alarm and what was to follow
-        alarm = None
         batches = self._batches(first_step)
         if first_step == 0:
             batches = self._checked(batches)
@@ -359,7 +353,8 @@ class _Fit:
         well = self.watch.verdict == "healthy" and self.watch.phase == "learned"
         if event.best and well:
             self.progress.good_steps = (*self.progress.good_steps, event.step)[-GOOD_POINTS:]
-        self.job.run.append_metrics(metrics_line(event, self.job.table.classes, self._rate()))
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.job.run.append_metrics(metrics_line(event, self.job.table.classes, rate))
         self._save(clock)
         self.on_event(event)
 
@@ -403,9 +398,6 @@ class _Fit:
     def _stale(self) -> bool:
         limit = self.job.settings.early_stop_epochs
         return limit > 0 and self.progress.epochs_without_gain >= limit
-
-    def _rate(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -452,8 +444,7 @@ class _Fit:
         return state
 
     def _train_counts(self) -> tuple[int, ...]:
-        counts = np.bincount(self.labels[self.train_rows], minlength=len(self.job.table.classes))
-        return tuple(int(count) for count in counts)
+        return tuple(int(count) for count in self.job.table.counts("train"))
 
     # -- telling -------------------------------------------------------------------------------
 
