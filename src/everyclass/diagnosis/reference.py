@@ -33,9 +33,9 @@ MOST_IMAGES = 4096
 BATCH = 32
 RATE = 2e-3
 MOST_PASSES = 240
-ENOUGH_PASSES = 200
+LEAST_PASSES, ENOUGH_PASSES, ENOUGH_EPOCHS = 80, 200, 12
 """With fewer it has not learned enough to say that there is nothing to learn: on 480 made-up tissue
-images it begins to tell them apart after some 100."""
+images it begins to tell them apart after 7 epochs."""
 
 LOOKS = 4
 """Times that images are judged on the way; the mean of its answers counts, as insight may come
@@ -128,7 +128,9 @@ class Reference:
     @property
     def _able(self) -> bool:
         by_heart = 0.0 if self.by_heart is None else self.by_heart.advantage
-        return self.passes >= ENOUGH_PASSES and by_heart >= BY_HEART_ADVANTAGE
+        epochs = ENOUGH_EPOCHS * self.images // BATCH
+        enough = min(ENOUGH_PASSES, max(LEAST_PASSES, epochs))
+        return self.passes >= enough and by_heart >= BY_HEART_ADVANTAGE
 
 
 def _nothing(held_out: Score, *, strictly: bool = True) -> bool:
