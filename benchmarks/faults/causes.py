@@ -26,12 +26,11 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from causes_report import report
 from matrix import Plan, drawn
 from measure import Bench, Row, measured
-from run import IMPORTED_ONCE, SET_FOLDERS, prepare_images
+from run import IMPORTED_ONCE, SET_FOLDERS, prepare_images, read_results
 
 
 def main() -> None:
@@ -47,7 +46,7 @@ def main() -> None:
             write_scripts(plans, options.scripts, images)
             return
         run_all(plans, images, options)
-    print(report(read_rows(options.out)))
+    print(report(read_results(options.out, "causes")))
 
 
 def parsed() -> argparse.Namespace:
@@ -113,7 +112,7 @@ def write_scripts(plans: list[Plan], folder: Path, images: Path) -> None:
 
 def run_all(plans: list[Plan], images: Path, options: argparse.Namespace) -> None:
     """Those without a row, by `--jobs` processes that each take every n-th."""
-    rows = read_rows(options.out)
+    rows = read_results(options.out, "causes")
     done = {row["key"] for row in rows}
     left = [plan for plan in plans if plan.key not in done]
     if not left:
@@ -187,16 +186,6 @@ def progress(row: Row, left: int) -> str:
         f"[{left:4d} left] {row['seconds_in_all']:6.1f} s  {row['truth']['outcome']:8s} "
         f"{row['verdict'] or '-':12s} {row['key']} -> {named or '-'} {restored}"
     )
-
-
-def read_rows(out: Path) -> list[dict[str, Any]]:
-    """Every finished training in the folder; of one that is there twice, the last."""
-    rows: dict[str, dict[str, Any]] = {}
-    for path in sorted(out.glob("causes*.jsonl")):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            rows[row["key"]] = row
-    return list(rows.values())
 
 
 if __name__ == "__main__":

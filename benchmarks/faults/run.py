@@ -298,10 +298,14 @@ def progress(row: dict[str, Any], left: int) -> str:
     )
 
 
-def read_results(out: Path) -> list[dict[str, Any]]:
-    """Every finished run in the folder; of a run that is there twice, the last."""
+def read_results(out: Path, name: str = "results") -> list[dict[str, Any]]:
+    """Every finished run in the folder; of a run that is there twice, the last.
+
+    Args:
+        name: that the files of such lines begin with.
+    """
     rows: dict[str, dict[str, Any]] = {}
-    for path in sorted(out.glob("results*.jsonl")):
+    for path in sorted(out.glob(f"{name}*.jsonl")):
         for line in path.read_text().splitlines():
             row = json.loads(line)
             rows[row["key"]] = row

@@ -68,7 +68,6 @@ class TrialReport:
         steps: of the full length.
         reproduced: the control stayed ill.
         best: the highest score of any side, by name.
-        complete: every change that applies was tried.
         notes: what a reader has to know.
         seconds: spent.
     """
@@ -80,7 +79,6 @@ class TrialReport:
     steps: int = 0
     reproduced: bool = False
     best: tuple[str, Score] | None = None
-    complete: bool = False
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -133,7 +131,6 @@ class _Trials:
         self._starved = starved
         self._budget = budget
         self._notes: list[str] = []
-        self._cut_short = False
         self._reference: Reference | None = None
 
     def run(self) -> TrialReport:
@@ -151,7 +148,7 @@ class _Trials:
                 f"{control.last.balanced_accuracy:.2f}): nothing can be proved against it."
             )
         at_once = self._at_once()
-        tried = self._tried_accused()
+        tried = self._tried_causes(self._accused)
         if reproduced and not self._found(tried):
             tried += self._searched(tried)
         by_heart: list[Trial] = []
@@ -170,17 +167,13 @@ class _Trials:
             steps=sides.full,
             reproduced=reproduced,
             best=(best, known[best]),
-            complete=not self._cut_short,
             notes=tuple(self._notes),
         )
 
     # -- stages --------------------------------------------------------------------------------
 
-    def _tried_accused(self) -> list[Side]:
-        """Accused causes at full length."""
-        return self._tried_causes(self._accused)
-
     def _tried_causes(self, causes: Sequence[CauseId]) -> list[Side]:
+        """The changes that answer these causes, at full length; of each until one helps."""
         found: list[Side] = []
         for cause in causes:
             for change in changes():
@@ -476,7 +469,6 @@ class _Trials:
         if self._sides.affords(lengths + TO_CONFIRM):
             return True
         self._sides.excluded[change.name] = "The budget was spent."
-        self._cut_short = True
         return False
 
     def _causes(self, side: Side) -> tuple[CauseId, ...]:
