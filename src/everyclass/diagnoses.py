@@ -210,8 +210,9 @@ class Diagnosis:
             )
             for one in self.trials:
                 state = "proved" if one.proved else ""
+                words = one.words if one.judged_on == "held-out" else f"{one.words}, by heart"
                 yield (
-                    f"<tr><td>{html.escape(one.words)}</td><td>{one.control:.2f}</td>"
+                    f"<tr><td>{html.escape(words)}</td><td>{one.control:.2f}</td>"
                     f"<td>{one.changed:.2f}</td><td>{one.ci95[0]:+.2f} to {one.ci95[1]:+.2f}</td>"
                     f"<td>{state}</td></tr>"
                 )

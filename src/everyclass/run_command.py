@@ -45,7 +45,8 @@ def run(
         float | None,
         typer.Option(
             "--budget",
-            help="Seconds of trials when something is wrong; 0 = none.",
+            help="Seconds of trials when something is wrong, about: a proof under way is finished. "
+            "0 = none.",
             show_default="a quarter of the run, 20 to 300",
             min=0.0,
         ),
@@ -153,13 +154,13 @@ class _Told:
             return
         if not name:
             self._seconds = seconds
-            text = f"everyclass: looking for the cause by trials on copies, up to {seconds:.0f} s"
+            text = f"everyclass: looking for the cause by trials on copies, about {seconds:.0f} s"
             if self._console.is_terminal:
                 self._line = self._stack.enter_context(self._console.status(text))
             else:
                 self._console.print(f"{text} ...")
         elif self._line is not None:
-            self._line.update(f"everyclass: trials on copies, up to {self._seconds:.0f} s: {name}")
+            self._line.update(f"everyclass: trials on copies, about {self._seconds:.0f} s: {name}")
 
 
 def _fix(

@@ -15,18 +15,21 @@ from torch.utils.data import (
     TensorDataset,
     WeightedRandomSampler,
 )
+from torchvision.transforms import v2
 
 from everyclass.capture.loaders import (
     class_counts,
     class_names,
     describe_loader,
     passes_an_epoch,
+    transforms_of,
 )
 
 
 class Folder(Dataset[int]):
     def __init__(self, targets: object) -> None:
         self.targets = targets
+        self.transform: object = None
         self.classes = ["cat", "dog", "emu"]
 
     def __len__(self) -> int:
@@ -50,6 +53,19 @@ def test_counts_come_from_the_targets_of_the_data_set(kind: type) -> None:
     assert class_counts(DataLoader(folder), n_classes=3) == (1, 0, 3)
     assert class_counts(DataLoader(Subset(folder, [1, 2])), n_classes=3) == (0, 0, 2)
     assert class_counts(DataLoader(folder), n_classes=2) is None
+
+
+def test_transforms_are_found_within_compositions_and_subsets() -> None:
+    scale = v2.ToDtype(torch.float32, scale=True)
+    normalize = v2.Normalize([0.5], [0.2])
+    folder = Folder([0, 1, 2, 0])
+    folder.transform = v2.Compose([v2.Compose([scale]), normalize])
+    assert [*transforms_of(DataLoader(Subset(folder, [1, 2])))] == [scale, normalize]
+    folder.transform = normalize
+    assert [*transforms_of(DataLoader(folder))] == [normalize]
+    folder.transform = None
+    assert [*transforms_of(DataLoader(folder))] == []
+    assert [*transforms_of(None)] == []
 
 
 def test_counts_come_from_a_tensor_data_set() -> None:

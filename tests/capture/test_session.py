@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 
 from everyclass.capture.assemble import case_of, nothing_watched, watched_of
 from everyclass.capture.patches import Patches
@@ -245,3 +247,30 @@ def test_class_ids_for_a_binary_loss_are_a_fact(
     found = watching.session.findings
     assert [one.evidence["largest_target"] for one in found] == ([5] if told else [])
     assert [one.id for one in found] == (["diverged"] if told else [])
+
+
+class Scaled(Dataset[tuple[Tensor, int]]):
+    def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(torch.rand(1, 4, 4) + index % 3), index % 3
+
+
+def test_a_case_knows_where_loader_and_scaling_were_built(watching: Watching) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    transform = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5], [0.2])])
+    loader = DataLoader(Scaled(transform), batch_size=4)
+    for inputs, targets in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    case = watching.end()
+    assert case is not None
+    lines = {name: int(site.rpartition(":")[2]) for name, site in case.call_sites.items()}
+    assert lines["transform"] == lines["optimizer"] + 1
+    assert lines["loader"] == lines["optimizer"] + 2

@@ -89,6 +89,19 @@ def test_labels_of_other_images_are_learned_by_heart_and_no_further() -> None:
     assert not found.permuted.recovered
 
 
+def test_where_held_out_images_are_few_every_image_is_judged_by_a_network_that_did_not_see_it() -> (
+    None
+):
+    wrong = mislabelled(captured(12, first=5))
+    # Those that are trained on come twice: on both sides of a division they would be recognised.
+    found = ask_reference(
+        (*wrong[3:], *wrong[4:], wrong[3]), wrong[:3], n_classes=4, seed=0, seconds=2, clock=Ticks()
+    )
+    assert len(found.held_out.targets) == 16 * 12
+    assert found.nothing
+    assert found.held_out.balanced_accuracy < 0.4
+
+
 def test_a_short_look_says_nothing() -> None:
     found = ask_reference(
         captured()[6:], captured()[:6], n_classes=4, seed=0, seconds=0.04, clock=Ticks()

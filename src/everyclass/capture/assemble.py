@@ -13,17 +13,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from everyclass.capture.loaders import class_counts, describe_loader, passes_an_epoch
+from everyclass.capture.loaders import (
+    class_counts,
+    describe_loader,
+    passes_an_epoch,
+    transforms_of,
+)
 from everyclass.capture.losses import find_transform, loss_function, read_loss
 from everyclass.capture.models import tensors_in
 from everyclass.capture.report import Watched, other_frameworks
 from everyclass.capture.reservoir import KeptBatch
 from everyclass.capture.roots import parameters_of
 from everyclass.capture.session import Session
-from everyclass.capture.sites import site_text
+from everyclass.capture.sites import Site, site_text
 from everyclass.diagnosis.case import CapturedBatch, Case, LossName, LossSpec
 
 Function = Callable[..., Any]
+
+_SCALING = ("Normalize", "ToDtype", "ConvertImageDtype", "ToTensor", "Rescale")
 
 
 def case_of(session: Session, originals: Mapping[LossName, Function]) -> Case | None:
@@ -67,8 +74,20 @@ def call_sites(session: Session) -> dict[str, str]:
         "model": session.sites.of(session.roots.root),
         "optimizer": session.sites.of(session.roots.optimizer),
         "loss": None if session.main is None else session.main.site,
+        "loader": session.sites.of(session.loader),
+        "transform": _scaling_site(session),
     }
     return {name: site_text(site) for name, site in known.items() if site is not None}
+
+
+def _scaling_site(session: Session) -> Site | None:
+    """Where the transform was built that scales the images: the last of the known ones that says
+    so by its name."""
+    found = None
+    for one in transforms_of(session.loader):
+        scales = any(word in type(one).__name__ for word in _SCALING)
+        found = (session.sites.of(one) if scales else None) or found
+    return found
 
 
 def watched_of(session: Session) -> Watched:
@@ -143,6 +162,7 @@ def _captured(batch: KeptBatch, *, training: bool) -> CapturedBatch:
         step=batch.step,
         training=training,
         model_training=batch.model_training,
+        number=batch.number,
     )
 
 

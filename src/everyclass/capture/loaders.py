@@ -1,12 +1,12 @@
 """What a data loader of somebody's script says about the classes.
 
-Comes in: a loader. Goes out: names, counts, length, a description. Reads what the data set holds in
-its own fields; calls none of its methods but `len`.
+Comes in: a loader. Goes out: names, counts, length, transforms, a description. Reads what the data
+set holds in its own fields; calls none of its methods but `len`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,24 @@ def describe_loader(loader: object | None) -> str:
     passes = passes_an_epoch(loader)
     length = "" if passes is None else f", {passes:,} an epoch"
     return f"{size} {order.get(sampler, 'by ' + sampler)}{length}"
+
+
+def transforms_of(loader: object | None) -> Iterator[object]:
+    """The single transforms of the data set behind the loader, in their order, as far as it keeps
+    them in a field `transform` or `transforms`."""
+    for fields in _layers(loader):
+        for name in ("transform", "transforms"):
+            yield from _flat(fields.get(name), DEEPEST)
+
+
+def _flat(transform: object, depth: int) -> Iterator[object]:
+    fields = getattr(transform, "__dict__", {})
+    inner = fields.get("transforms") or fields.get("transform")
+    if inner is None or depth == 0:
+        yield from () if transform is None else (transform,)
+        return
+    for one in inner if isinstance(inner, (list, tuple)) else (inner,):
+        yield from _flat(one, depth - 1)
 
 
 def _layers(loader: object | None) -> Sequence[Mapping[str, Any]]:

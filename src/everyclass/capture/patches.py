@@ -65,6 +65,9 @@ class Watcher(Protocol):
     def scaler_ends(self) -> None:
         """It returned, with or without a step."""
 
+    def loader_made(self, loader: object) -> None:
+        """A data loader was constructed."""
+
     def loading_begins(self, loader: object) -> None:
         """A pass over a data loader begins."""
 
@@ -127,6 +130,7 @@ class Patches:
         self._replace(nn.Module, "__reduce_ex__", self._module_reduce)
         self._replace(Optimizer, "__init__", self._optimizer_init)
         self._replace(GradScaler, "step", self._scaler_step)
+        self._replace(dataloader.DataLoader, "__init__", self._loader_init)
         self._replace(dataloader.DataLoader, "__iter__", self._loader_iter)
         self._replace(dataloader._BaseDataLoaderIter, "__next__", self._loader_next)
         self._replace(torch, "compile", self._compile)
@@ -262,6 +266,16 @@ class Patches:
             return result
 
         return step
+
+    def _loader_init(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def __init__(loader: Any, *args: Any, **kwargs: Any) -> None:
+            original(loader, *args, **kwargs)
+            watcher.loader_made(loader)
+
+        return __init__
 
     def _loader_iter(self, original: Function) -> Function:
         watcher = self._watcher

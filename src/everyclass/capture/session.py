@@ -284,6 +284,11 @@ class Session:
             self._calls.append(call)
 
     @_guarded
+    def loader_made(self, loader: object) -> None:
+        """See `Watcher`."""
+        self.sites.remember(loader)
+
+    @_guarded
     def loading_begins(self, loader: object) -> None:
         """See `Watcher`."""
         self._flush_candidate()

@@ -62,6 +62,7 @@ class CapturedBatch:
         training: a training batch; else one of an evaluation.
         model_training: whether the root model was in training mode at that forward; None when not
             known.
+        number: of batches of its kind that came before it; None where all of these are kept.
     """
 
     args: tuple[Any, ...]
@@ -72,6 +73,7 @@ class CapturedBatch:
     step: int = 0
     training: bool = True
     model_training: bool | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,8 @@ class Case:
         rates: (step, learning rate of the first group), where it changed.
         initial_state: the model's state dict before the first step, on the CPU.
         epoch_batches: training batches an epoch, None when not known.
-        call_sites: what was built where: name ("model", "loss", "optimizer", ...) -> "file:line".
+        call_sites: what was built where: name ("model", "loss",
+            "optimizer", "loader", "transform": the one that scales the images) -> "file:line".
     """
 
     model: nn.Module

@@ -50,7 +50,7 @@ def diagnose_case(
     """
     found = tuple(check_case(case)) if checks is None else tuple(checks)
     issues = [one for one in found if one.outcome == "issue" and one.cause is not None]
-    issues.sort(key=lambda one: one.cause in _CONSEQUENCES)
+    issues.sort(key=lambda one: (one.cause in _CONSEQUENCES, one.name in _INDIRECT))
     accused = tuple(dict.fromkeys(one.cause for one in issues if one.cause is not None))
     report = run_trials(
         case,
@@ -178,7 +178,7 @@ def _unrelated(report: TrialReport) -> Cause | None:
     tried = [one for one in report.trials if one.steps]
     facts = (
         f"A small residual network of ours, trained on {reference.images:,} training images, gives "
-        f"{told.balanced_accuracy:.2f} on {len(told.targets):,} held-out ones "
+        f"{told.balanced_accuracy:.2f} on {len(told.targets):,} that it was not trained on "
         f"({_interval(told)}), with the labels permuted {permuted.balanced_accuracy:.2f}; yet it "
         f"learns {len(by_heart.targets)} of them by heart ({by_heart.balanced_accuracy:.2f})."
     )
@@ -278,6 +278,9 @@ def _code(cause: Cause, case: Case) -> str:
 _CONSEQUENCES: tuple[CauseId, ...] = ("non-finite", "dead-units")
 """What another fault leads to as often as not: suspected after everything else."""
 
+_INDIRECT = ("initial-loss",)
+"""Checks that see a cause by its effect: one that sees the cause itself speaks for both."""
+
 _STATES: dict[Verdict, str] = {
     "healthy": "The training is healthy",
     "collapsed": "The training has collapsed",
@@ -298,6 +301,11 @@ _FACTORS = {
     "rate-hundred-times": 100.0,
 }
 _PLACES = {
+    "inputs-not-scaled": "transform",
+    "inputs-double-scaled": "transform",
+    "stream-sorted": "loader",
+    "labels-unrelated": "loader",
+    "augmentation-too-strong": "loader",
     "softmax-before-loss": "model",
     "output-activation-wrong": "model",
     "parameters-not-optimised": "optimizer",
@@ -308,6 +316,9 @@ _PLACES = {
     "class-imbalance": "loss",
 }
 _CODE = {
+    "stream-sorted": "DataLoader(..., shuffle=True)",
+    "labels-unrelated": "what the data set behind this loader pairs with each image",
+    "augmentation-too-strong": "the transforms of the data set behind this loader",
     "parameters-not-optimised": "optimizer over model.parameters()",
     "gradients-not-cleared": "call optimizer.zero_grad() before each backward()",
     "loss-weights-wrong": "loss without weight=",

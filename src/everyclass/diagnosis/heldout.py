@@ -62,20 +62,27 @@ def divide(batches: Sequence[CapturedBatch], *, epoch: int | None = None) -> Par
         NotApplicable: too few batches or images.
     """
     usable = [one for one in batches if one.targets is not None and (one.args or one.keywords)]
-    first_epoch = usable[:epoch] if epoch is not None else usable
-    if len(first_epoch) >= LEAST_BATCHES:
-        usable = first_epoch
+    first_epoch = [
+        one
+        for i, one in enumerate(usable)
+        if epoch is None or (i if one.number is None else one.number) < epoch
+    ]
     if len(usable) < LEAST_BATCHES:
         raise NotApplicable(f"{len(usable)} batches were captured; trials need {LEAST_BATCHES}.")
-    known = [_looked_at(one) for one in usable]
-    found = _by_batches(known)
-    if found is None:
-        found = _by_images(known)
+    found = _divided(first_epoch) if len(first_epoch) >= LEAST_BATCHES else None
+    if found is None and len(first_epoch) < len(usable):
+        found = _divided(usable)
     if found is None:
         raise NotApplicable(
             f"Too few of the captured images could be held out; a score needs {LEAST_HELD_OUT}."
         )
     return found
+
+
+def _divided(batches: Sequence[CapturedBatch]) -> Parts | None:
+    known = [_looked_at(one) for one in batches]
+    found = _by_batches(known)
+    return _by_images(known) if found is None else found
 
 
 def divide_evaluation(batches: Sequence[CapturedBatch]) -> Parts | None:

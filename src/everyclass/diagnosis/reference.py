@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,7 +33,10 @@ SIDE = 32
 MOST_IMAGES = 4096
 BATCH = 32
 RATE = 2e-3
-MOST_PASSES = 240
+MOST_PASSES, MOST_EPOCHS, FEWEST_PASSES = 240, 32, 120
+"""Of a training: so many passes, fewer where the images would come more often than that, but these
+in any case."""
+
 LEAST_PASSES, ENOUGH_PASSES, ENOUGH_EPOCHS = 80, 200, 12
 """With fewer it has not learned enough to say that there is nothing to learn: on 480 made-up tissue
 images it begins to tell them apart after 7 epochs."""
@@ -40,6 +44,10 @@ images it begins to tell them apart after 7 epochs."""
 LOOKS = 4
 """Times that images are judged on the way; the mean of its answers counts, as insight may come
 before memory and go with it."""
+
+FOLDS = 3
+"""Parts of its own images that it is judged on in turn, trained on all others, where the held-out
+ones are too few to say anything."""
 
 BY_HEART_IMAGES = 96
 BY_HEART_ADVANTAGE = 0.5
@@ -92,7 +100,8 @@ class Reference:
     """What the network of ours makes of the images.
 
     Args:
-        held_out: its decisions on images that it was not trained on.
+        held_out: its decisions on images that it was not trained on; where these are few, on every
+            image, by a network trained on others.
         permuted: the same after training with the labels of other images; None where it tells
             held-out images apart.
         by_heart: its decisions on a few images that it saw again and again; None likewise.
@@ -118,19 +127,23 @@ class Reference:
     def nothing(self) -> bool:
         """It learns by heart, and others not: labels say nothing about images, as far as these
         images show."""
-        return self._able and _nothing(self.held_out)
+        return self.able and _nothing(self.held_out)
 
     @property
     def little(self) -> bool:
         """The same with more room for doubt."""
-        return self._able and _nothing(self.held_out, strictly=False)
+        return self.able and _nothing(self.held_out, strictly=False)
 
     @property
-    def _able(self) -> bool:
+    def able(self) -> bool:
+        """It learned enough to say that there is nothing to learn."""
         by_heart = 0.0 if self.by_heart is None else self.by_heart.advantage
-        epochs = ENOUGH_EPOCHS * self.images // BATCH
-        enough = min(ENOUGH_PASSES, max(LEAST_PASSES, epochs))
-        return self.passes >= enough and by_heart >= BY_HEART_ADVANTAGE
+        return self.passes >= _enough(self.images) and by_heart >= BY_HEART_ADVANTAGE
+
+
+def _enough(images: int) -> int:
+    """Passes from which it can say that there is nothing to learn."""
+    return min(ENOUGH_PASSES, max(LEAST_PASSES, ENOUGH_EPOCHS * images // BATCH))
 
 
 def _nothing(held_out: Score, *, strictly: bool = True) -> bool:
@@ -154,7 +167,7 @@ def ask_reference(
     seconds: float,
     clock: Callable[[], float],
 ) -> Reference:
-    """Train the network: once, and up to four times more where it makes nothing of the images.
+    """Train the network: once, and more often where it makes nothing of the images.
 
     Args:
         training, held_out: batches with class ids as targets.
@@ -169,10 +182,10 @@ def ask_reference(
     own, others = _images(training), _images(held_out)
     few = (own[0][:BY_HEART_IMAGES], own[1][:BY_HEART_IMAGES])
 
-    def ask(data: _Data, *judged: _Data, shift: int = 0) -> _Asked:
+    def ask(data: _Data, *judged: _Data, shift: int = 0, by_heart: bool = False) -> _Asked:
         until = clock() + seconds
         with seeded(seed + shift), torch.enable_grad():
-            return _trained(data, judged, n_classes, until=until, clock=clock)
+            return _trained(data, judged, n_classes, by_heart=by_heart, until=until, clock=clock)
 
     told = ask(own, others)
     first = Reference(
@@ -189,8 +202,10 @@ def ask_reference(
     beside = replace(
         first,
         permuted=ask((own[0], permuted), others).scores[0],
-        by_heart=ask(few, few).scores[0],
+        by_heart=ask(few, few, by_heart=True).scores[0],
     )
+    if beside.able and not beside.nothing:
+        beside = replace(beside, held_out=_in_turns(own, others, told.scores[0], ask))
     if not beside.nothing or not evaluation[0]:
         return beside
     seen, judged = _images(evaluation[0]), _images(evaluation[1])
@@ -205,6 +220,39 @@ def ask_reference(
             agreed_on_training=agreed[1],
         ),
     )
+
+
+def _in_turns(own: _Data, others: _Data, known: Score, ask: Callable[..., _Asked]) -> Score:
+    """What was known of held-out images, and the same of all others by networks that did not see
+    them; what was known alone where there was no time for these."""
+    # An image that came twice must not stand on both sides.
+    _, first = np.unique(own[0].flatten(1).cpu().numpy(), axis=0, return_index=True)
+    once = torch.from_numpy(np.sort(first))
+    images = torch.cat([own[0][once.to(own[0].device)], others[0]])
+    labels = torch.cat([own[1][once], others[1]])
+    part = torch.full((len(labels),), FOLDS)
+    part[: len(once)] = torch.arange(len(once)) % FOLDS
+    found = [known]
+    for fold in range(FOLDS):
+        rest, away = (part != fold).nonzero()[:, 0], (part == fold).nonzero()[:, 0]
+        asked = ask(
+            (images[rest.to(images.device)], labels[rest]),
+            (images[away.to(images.device)], labels[away]),
+            shift=2 + fold,
+        )
+        if asked.passes < _enough(len(rest)):
+            return known
+        found += asked.scores
+    return Score(
+        targets=np.concatenate([one.targets for one in found]),
+        decisions=np.concatenate([one.decisions for one in found]),
+        log_loss=float(np.average([one.log_loss for one in found], weights=[*map(_size, found)])),
+        n_classes=max(one.n_classes for one in found),
+    )
+
+
+def _size(one: Score) -> int:
+    return len(one.targets)
 
 
 def _kappa(one: Score, other: Score) -> float:
@@ -230,10 +278,14 @@ def _trained(
     judged: Sequence[_Data],
     n_classes: int,
     *,
+    by_heart: bool,
     until: float,
     clock: Callable[[], float],
 ) -> _Asked:
-    """Train with every class equally often; the decisions are those of the mean answer."""
+    """Train with every class equally often; the decisions are those of the mean answer.
+
+    To learn by heart it needs no longer than until most is known.
+    """
     images, labels = data
     axes = (0, 2, 3) if images.ndim == 4 else (0,)
     mean, sd = images.mean(axes, keepdim=True), images.std(axes, keepdim=True).clamp(min=1e-6)
@@ -241,11 +293,12 @@ def _trained(
     network = _network(images, max(n_classes, int(labels.max()) + 1))
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
     shares = 1 / torch.bincount(labels).clamp(min=1)[labels].double()
+    most = min(MOST_PASSES, max(FEWEST_PASSES, MOST_EPOCHS * len(labels) // BATCH))
     labels = labels.to(images.device)
     answers: list[list[Tensor]] = [[] for _ in judged]
     passes = 0
     for look in range(1, LOOKS + 1):
-        while passes < look * MOST_PASSES // LOOKS and clock() <= until:
+        while passes < look * most // LOOKS and clock() <= until:
             rows = torch.multinomial(shares, min(BATCH, len(labels)), True).to(images.device)
             loss = functional.cross_entropy(network(images[rows]), labels[rows])
             optimizer.zero_grad()
@@ -254,11 +307,11 @@ def _trained(
             passes += 1
         for known, (others, _) in zip(answers, judged):
             known.append(_answers(network, (others - mean) / sd))
-    means = [torch.stack(one).mean(0) for one in answers]
-    return _Asked(
-        scores=tuple(_score(mean, wanted) for mean, (_, wanted) in zip(means, judged)),
-        passes=passes,
-    )
+        means = [torch.stack(one).mean(0) for one in answers]
+        scores = tuple(_score(mean, wanted) for mean, (_, wanted) in zip(means, judged))
+        if by_heart and scores[0].advantage >= BY_HEART_ADVANTAGE:
+            break
+    return _Asked(scores=scores, passes=passes)
 
 
 def _answers(network: nn.Module, images: Tensor) -> Tensor:

@@ -51,9 +51,9 @@ REFERENCE_SHARE = 0.25
 
 MOST_CONFIRMED = 3
 
-BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 1.0
-"""To be learned by heart; passes between two looks; of the budget, that this proof may take even
-when nothing is left."""
+BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 2.0
+"""To be learned by heart; passes between two looks; of the budget, that both sides of this proof
+may take even when nothing is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

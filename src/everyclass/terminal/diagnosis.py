@@ -54,7 +54,7 @@ def _trials(trials: tuple[Trial, ...]) -> RenderableType:
     for one in trials[:SHOWN_TRIALS]:
         said = ("proved", "green") if one.proved else ("helps", "") if one.ci95[0] > 0 else ("", "")
         table.add_row(
-            one.change,
+            one.change if one.judged_on == "held-out" else f"{one.change}, by heart",
             f"{one.control:.2f} -> {one.changed:.2f}",
             f"{one.ci95[0]:+.2f} to {one.ci95[1]:+.2f}",
             Text(*said),
