@@ -1,4 +1,4 @@
-# make demo   the whole story on built-in images, in a fresh environment (.venv-demo)
+# make demo   a collapse seen, its cause proved and cured; and ours: in a fresh environment (.venv-demo)
 # make test   lint, types and tests, in a development environment (.venv)
 PYTHON ?= python3
 PIP_FLAGS ?= --disable-pip-version-check

@@ -440,14 +440,25 @@ def demo(
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """See a training collapse and ours succeed, side by side, on the same images."""
+    """See a script collapse, its cause proved and cured, and our training on the same images."""
     from everyclass.terminal.demo import demo_view
     from everyclass.terminal.training import TrainingView
-    from everyclass.workflows.demo import run_demo
+    from everyclass.workflows.demo import train_ours, watch_script, write_images
 
     chosen: DemoData = one_of(data, ("tissue", "digits", "fashion-mnist"), "--data")  # type: ignore[assignment]
-    with TrainingView(progress_console(), quiet=quiet) as view:
-        result = run_demo(out, data=chosen, on_event=view.show, on_stage=view.say)
+    console = progress_console()
+
+    def say(sentence: str) -> None:
+        if not quiet:
+            console.print(f"\n{sentence}", style="bold", soft_wrap=True)
+
+    say(f"Writing the images to {out / 'images'} ...")
+    source = write_images(out, chosen)
+    say("1 of 2: a script as people write them, watched, and cured: everyclass run --fix train.py")
+    script = watch_script(out, source, quiet=quiet)
+    say("2 of 2: everyclass train, on the same images and the same split.")
+    with TrainingView(console, quiet=quiet) as view:
+        result = train_ours(out, source, script, data=chosen, on_event=view.show)
     write_json(json_file, result.to_dict())
     if not quiet:
         result_console().print(demo_view(result))

@@ -1,15 +1,21 @@
-"""`everyclass demo`: the same images, split and seed; a training that collapses, and ours.
+"""`everyclass demo`: a script that collapses, its cause and its cure; and ours on the same images.
 
-Comes in: a folder and the name of a data set. Goes out: two runs and their evaluations. The
-failing one is the beginner's tutorial with its two usual mistakes: raw values from 0 to 255, and a
-loss that knows nothing of the imbalance.
+Comes in: a folder and the name of a data set. Goes out: what the script and its fixed copy came to,
+and a run of ours. The script groups its images by class and forgets to shuffle. It is run as a user
+would run it, in a process of its own, by `everyclass run --fix`.
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -17,16 +23,15 @@ from typing import Any, Literal
 from everyclass.contracts import Evaluation
 from everyclass.errors import InputError
 from everyclass.images.synthetic import write_demo_images
+from everyclass.run_folder import write_atomically
 from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.demo_data import write_digits, write_fashion_mnist
 from everyclass.workflows.events import Event
-from everyclass.workflows.prepare import DataSource
-from everyclass.workflows.repair import RepairOptions
+from everyclass.workflows.prepare import DEFAULT_FRACTION, DataSource, split_table
 from everyclass.workflows.train import TrainOptions, train
 
 DemoData = Literal["tissue", "digits", "fashion-mnist"]
 
-FAILING: Mapping[str, Any] = MappingProxyType({"normalisation": "raw", "imbalance": ()})
 OURS: Mapping[DemoData, Mapping[str, Any]] = MappingProxyType(
     {
         "tissue": {"epochs": 5, "augmentation": ("crop", "flip", "vertical-flip")},
@@ -37,119 +42,167 @@ OURS: Mapping[DemoData, Mapping[str, Any]] = MappingProxyType(
 """What differs from the defaults: a budget that fits two minutes, and flips only where they keep
 the label (a mirrored 5 is no 5; tissue has no up and down)."""
 
+SCRIPT, TABLE, WATCHED = "train.py", "images.csv", "watched"
+KNOWN = ("images", "script", "run")
+"""What a demo's folder holds."""
+
+STANDARD_ERROR = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoRun:
-    """One of the two trainings."""
+class ScriptAct:
+    """What the watched script came to.
 
-    title: str
+    Args:
+        folder: of the script, its fixed copy and `watched/`.
+        diagnosis: content of `diagnosis.json`.
+        fix: content of `fix.json`; None when no cause was proved that an edit cures.
+        seconds: both runs and the trials.
+    """
+
     folder: Path
-    evaluation: Evaluation
+    diagnosis: Mapping[str, Any]
+    fix: Mapping[str, Any] | None
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
-    """Both trainings on the same split, and where everything is."""
+    """The script and ours on the same split, and where everything is.
+
+    Args:
+        folder: of our run.
+        evaluation: of it, on the test images.
+        seconds: that it took.
+    """
 
     data: DemoData
     source: Path
-    failing: DemoRun
-    ours: DemoRun
+    script: ScriptAct
+    folder: Path
+    evaluation: Evaluation
+    seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: the two evaluations and their folders."""
+        """JSON-ready."""
         return {
             "data": self.data,
             "source": str(self.source),
-            **{
-                name: {
-                    "folder": str(run.folder),
-                    "seconds": round(run.seconds, 1),
-                    "evaluation": run.evaluation.to_dict(),
-                }
-                for name, run in (("failing", self.failing), ("ours", self.ours))
+            "script": {
+                "folder": str(self.script.folder),
+                "seconds": round(self.script.seconds, 1),
+                "diagnosis": dict(self.script.diagnosis),
+                "fix": None if self.script.fix is None else dict(self.script.fix),
+            },
+            "ours": {
+                "folder": str(self.folder),
+                "seconds": round(self.seconds, 1),
+                "evaluation": self.evaluation.to_dict(),
             },
         }
 
 
-def run_demo(
-    out: Path,
-    *,
-    data: DemoData,
-    on_event: Callable[[Event], None],
-    on_stage: Callable[[str], None],
-) -> DemoResult:
-    """Write the images, train twice, and return both evaluations.
+def write_images(out: Path, data: DemoData) -> Path:
+    """The images beneath `out`, and the path of their manifest.
 
-    Args:
-        out: holds `images/` and the two runs; runs of an earlier demo are replaced.
-        on_stage: told in a sentence what comes next.
     Raises:
         InputError: `out` holds something else, or a data set that cannot be had.
     """
-    _check_folder(out)
-    on_stage(f"Writing the images to {out / 'images'} ...")
-    source = _write_images(out / "images", data)
-    on_stage(
-        "1 of 2: the tutorial's network on raw values from 0 to 255, with no thought of imbalance."
-    )
-    failing = _run(
-        "tutorial",
-        source,
-        out / "run-tutorial",
-        TrainOptions(
-            wishes=_failing_wishes(data),
-            preset="tutorial",
-            overwrite=True,
-            repair=RepairOptions(most=None),
-        ),
-        on_event,
-    )
-    on_stage("2 of 2: everyclass, on the same images and the same split.")
-    ours = _run(
-        "everyclass",
-        source,
-        out / "run-everyclass",
-        TrainOptions(wishes=OURS[data], overwrite=True),
-        on_event,
-    )
-    return DemoResult(data=data, source=source, failing=failing, ours=ours)
+    if out.exists() and (not out.is_dir() or {one.name for one in out.iterdir()} - {*KNOWN}):
+        raise InputError(
+            f"{out} holds something that is not from a demo.", remedy="Choose another --out."
+        )
+    folder = out / "images"
+    if data == "digits":
+        return write_digits(folder, seed=0)
+    if data == "fashion-mnist":
+        return write_fashion_mnist(folder, seed=0)
+    return write_demo_images(folder, seed=0, threads=usable_cores())
 
 
-def _failing_wishes(data: DemoData) -> dict[str, Any]:
-    # 8-px digits and 28-px clothes carry no more at 256 px, and the demo should stay quick.
-    return {**FAILING, **({} if data == "tissue" else {"image_size": 64})}
+def watch_script(out: Path, source: Path, *, quiet: bool) -> ScriptAct:
+    """Write the script and its table of images, and run it under `everyclass run --fix`.
 
+    What both say goes to standard error.
 
-def _run(
-    title: str,
-    source: Path,
-    folder: Path,
-    options: TrainOptions,
-    on_event: Callable[[Event], None],
-) -> DemoRun:
+    Args:
+        source: manifest of the images.
+        quiet: nothing is said.
+    """
     started = time.monotonic()
-    outcome = train(DataSource(source=str(source)), folder, options, on_event=on_event)
-    return DemoRun(
-        title=title,
+    folder = out / "script"
+    folder.mkdir(exist_ok=True)
+    script = files("everyclass.workflows").joinpath("demo_script.txt").read_bytes()
+    write_atomically(folder / SCRIPT, script)
+    write_atomically(folder / TABLE, _table(source).encode())
+    for name in ("diagnosis.json", "fix.json"):
+        (folder / WATCHED / name).unlink(missing_ok=True)
+    command = [
+        *(sys.executable, "-m", "everyclass", "run", "--fix"),
+        *(("--quiet",) if quiet else ()),
+        *("--out", WATCHED, SCRIPT, TABLE),
+    ]
+    said = subprocess.DEVNULL if quiet else STANDARD_ERROR
+    subprocess.run(command, cwd=folder, stdout=said, stderr=said if quiet else None, check=False)
+    return ScriptAct(
+        folder=folder,
+        diagnosis=_content(folder / WATCHED / "diagnosis.json") or {},
+        fix=_content(folder / WATCHED / "fix.json"),
+        seconds=time.monotonic() - started,
+    )
+
+
+def train_ours(
+    out: Path,
+    source: Path,
+    script: ScriptAct,
+    *,
+    data: DemoData,
+    on_event: Callable[[Event], None],
+) -> DemoResult:
+    """Train on the same images and the same split.
+
+    Args:
+        out: gets the run; that of an earlier demo is replaced.
+        source: manifest of the images.
+        script: what came before.
+    """
+    started = time.monotonic()
+    folder = out / "run"
+    outcome = train(
+        DataSource(source=str(source)),
+        folder,
+        TrainOptions(wishes=OURS[data], overwrite=True),
+        on_event=on_event,
+    )
+    return DemoResult(
+        data=data,
+        source=source,
+        script=script,
         folder=folder,
         evaluation=outcome.evaluation,
         seconds=time.monotonic() - started,
     )
 
 
-def _check_folder(out: Path) -> None:
-    known = {"images", "run-tutorial", "run-everyclass"}
-    if out.exists() and (not out.is_dir() or {entry.name for entry in out.iterdir()} - known):
-        raise InputError(
-            f"{out} holds something that is not from a demo.", remedy="Choose another --out."
-        )
+def _table(source: Path) -> str:
+    """The split that `train` makes, as a table for the script: absolute path, class, split."""
+    table, _ = split_table(
+        DataSource(source=str(source.resolve())).read(),
+        seed=0,
+        val_fraction=DEFAULT_FRACTION,
+        test_fraction=DEFAULT_FRACTION,
+    )
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("image", "label", "split"))
+    for image, label, split in zip(table.images, table.labels(), table.splits()):
+        rows.writerow((image, table.classes[label], split))
+    return text.getvalue()
 
 
-def _write_images(folder: Path, data: DemoData) -> Path:
-    if data == "digits":
-        return write_digits(folder, seed=0)
-    if data == "fashion-mnist":
-        return write_fashion_mnist(folder, seed=0)
-    return write_demo_images(folder, seed=0, threads=usable_cores())
+def _content(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

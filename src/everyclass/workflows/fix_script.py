@@ -15,7 +15,7 @@ import sys
 import tempfile
 import tokenize
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class Seen:
         lowest_class: whose it is.
         predicted: classes that were predicted at all.
         classes: that there are.
+        recalls: by class name; None for a class without images.
     """
 
     ended: str
@@ -104,6 +105,7 @@ class Seen:
     lowest_class: str = ""
     predicted: int | None = None
     classes: int | None = None
+    recalls: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def learns(self) -> bool:
@@ -350,4 +352,5 @@ def _seen(report: Mapping[str, Any], *, evaluation: bool) -> Seen:
         lowest_class=lowest[1],
         predicted=sum(1 for one in shares if one),
         classes=len(names),
+        recalls=dict(zip(names, recalls)),
     )
