@@ -92,6 +92,13 @@ class Cause:
     trial: Trial | None = None
     evidence: Evidence = field(default_factory=dict)
 
+    @property
+    def state(self) -> Literal["proved", "a fact", "suspected"]:
+        """How sure it is: by a trial, by what was computed itself, or by a check alone."""
+        if self.proved:
+            return "proved"
+        return "a fact" if self.evidence.get("fact") else "suspected"
+
     def to_dict(self, rank: int) -> dict[str, Any]:
         """The JSON object."""
         return {
@@ -178,8 +185,7 @@ class Diagnosis:
         lines = [self.sentence]
         remedies = {one.cause: one for one in self.remedies}
         for rank, cause in enumerate(self.causes, start=1):
-            state = "proved" if cause.proved else "suspected"
-            lines.append(f"{rank}. {cause.id} ({state}): {cause.sentence}")
+            lines.append(f"{rank}. {cause.id} ({cause.state}): {cause.sentence}")
             remedy = remedies.get(cause.id)
             if remedy is not None:
                 lines.append(f"   -> {remedy.sentence}")
@@ -195,8 +201,7 @@ class Diagnosis:
         yield f"<p><b>{html.escape(self.sentence)}</b></p><ol>"
         remedies = {one.cause: one for one in self.remedies}
         for cause in self.causes:
-            state = "proved" if cause.proved else "suspected"
-            yield f"<li><b>{cause.id}</b> ({state}): {html.escape(cause.sentence)}"
+            yield f"<li><b>{cause.id}</b> ({cause.state}): {html.escape(cause.sentence)}"
             remedy = remedies.get(cause.id)
             if remedy is not None:
                 yield f"<br><i>{html.escape(remedy.sentence)}</i>"

@@ -249,6 +249,21 @@ def test_class_ids_for_a_binary_loss_are_a_fact(
     assert [one.id for one in found] == (["diverged"] if told else [])
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("shape", [(8, 1), (8,)])
+def test_targets_that_are_spread_are_a_fact(shape: tuple[int, ...], watching: Watching) -> None:
+    model = nn.Linear(6, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    targets = (torch.arange(8.0) % 2).reshape(shape)
+    for _ in range(4):
+        optimizer.zero_grad()
+        F.mse_loss(model(torch.randn(8, 6)), targets).backward()
+        optimizer.step()
+    watching.end()
+    causes = [one.evidence["cause"] for one in watching.session.findings]
+    assert causes == (["targets-broadcast"] if shape == (8,) else [])
+
+
 class Scaled(Dataset[tuple[Tensor, int]]):
     def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
         self.transform = transform

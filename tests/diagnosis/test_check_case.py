@@ -11,8 +11,10 @@ from checks_zoo import adam, batch, bn_cnn, cnn, mlp, sgd, train
 from torch import nn
 from torch.nn import functional
 
+from everyclass.diagnosis.answers import Answer, Check
 from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
 from everyclass.diagnosis.check import check_case
+from everyclass.diagnosis.material import Material
 from everyclass.findings import CheckResult
 
 
@@ -141,6 +143,28 @@ def test_a_step_an_epoch() -> None:
     assert causes(check_case(rare)) == ["step-not-taken"]
     accumulated = case(cnn(), steps=10, forwards=160, initial_state=None)
     assert causes(check_case(accumulated)) == []
+    outside = replace(accumulated, epoch_batches=16)
+    assert causes(check_case(outside)) == ["step-not-taken"]
+    assert causes(check_case(replace(accumulated, epoch_batches=64))) == []
+
+
+def test_a_class_of_weight_zero_is_accused_and_stops_no_check() -> None:
+    loss = LossSpec(name="cross_entropy", weight=torch.tensor([0.0, 1.0, 1.0, 3.0]))
+
+    def weighted(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(outputs, targets, weight=loss.weight)
+
+    given = case(loss=loss, loss_function=weighted, class_counts=(900, 300, 100, 30))
+    assert causes(check_case(given)) == ["loss-weights-wrong"]
+
+
+def test_a_check_that_fails_itself_costs_no_report() -> None:
+    def broken(material: Material) -> Answer:
+        return [][0]
+
+    told = Check(name="broken", run=broken).result(Material(case()))
+    assert (told.outcome, told.cause) == ("not-applicable", None)
+    assert "our mistake: IndexError" in told.sentence
 
 
 def test_decay_that_has_done_its_work_is_seen_at_the_start() -> None:

@@ -251,6 +251,31 @@ def test_a_cause_is_proved_and_written_down(tmp_path: Path) -> None:
     )
 
 
+IDS_AS_PROBABILITIES = """
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for step in range(40):
+    optimizer.zero_grad()
+    labels = torch.randint(0, 6, (32, 1)).float()
+    nn.functional.binary_cross_entropy_with_logits(model(torch.randn(32, 64)), labels).backward()
+    optimizer.step()
+"""
+
+
+def test_a_loss_without_a_minimum_is_named_though_no_trial_can_begin(tmp_path: Path) -> None:
+    write(tmp_path, IDS_AS_PROBABILITIES)
+    done = everyclass(["--out", "seen", "script.py"], tmp_path)
+    told = json.loads((tmp_path / "seen" / "diagnosis.json").read_text())
+    assert told["verdict"] == "diverged"
+    assert [one["id"] for one in told["causes"]] == ["loss-mismatch"]
+    assert told["remedies"][0]["sentence"].startswith("Give the network one output a class")
+    assert "the cause is loss-mismatch (a fact, which needs" in done.stderr
+
+
 def test_no_trial_is_made_without_a_budget(tmp_path: Path) -> None:
     write(tmp_path, STUCK)
     done = everyclass(["--budget", "0", "--out", "seen", "script.py", "400"], tmp_path)

@@ -1,4 +1,4 @@
-# The weights are drawn by He's scheme at the network's first pass.
+# The weights are drawn by He's scheme at the network's first pass, other layers by torch's own.
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -6,6 +6,9 @@ drawn = set()
 
 
 def draw(module):
+    for name in ("reset_parameters", "_reset_parameters"):
+        if callable(getattr(module, name, None)):
+            getattr(module, name)()
     if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
         torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:

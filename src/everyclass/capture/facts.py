@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from everyclass.capture.losses import SpreadShapes
 from everyclass.findings import Finding
 
 
@@ -81,9 +82,40 @@ def class_ids_finding(loss: str, largest: int, *, step: int) -> Finding:
         since_step=step,
         seen_step=step,
         severity="alarm",
-        evidence={"fact": True, "loss": loss, "largest_target": largest},
+        evidence={
+            "fact": True,
+            "loss": loss,
+            "largest_target": largest,
+            "cause": "loss-mismatch",
+            "remedy": "Give the network one output a class and use cross_entropy; or, for two "
+            "classes, targets of 0 and 1.",
+        },
         sentence=(
             f"{loss} got whole numbers up to {largest} as targets: class ids, not probabilities. "
             "For a target above 1 this loss has no minimum, and the output grows without end."
+        ),
+    )
+
+
+def spread_finding(loss: str, shapes: SpreadShapes, *, step: int) -> Finding:
+    """Outputs and targets that are compared all with all (`losses.spread_shapes`)."""
+    outputs, targets, both = (tuple(one) for one in shapes)
+    return Finding(
+        id="not-learning",
+        since_step=step,
+        seen_step=step,
+        severity="alarm",
+        evidence={
+            "fact": True,
+            "loss": loss,
+            "outputs": list(outputs),
+            "targets": list(targets),
+            "cause": "targets-broadcast",
+            "remedy": "Give both one shape: outputs.squeeze(1), or targets.unsqueeze(1).",
+        },
+        sentence=(
+            f"{loss} got outputs of shape {outputs} and targets of shape {targets}, which are "
+            f"spread to {both}: every output is compared with every target, and the best answer "
+            "for all of them is the mean."
         ),
     )

@@ -7,7 +7,7 @@ training and nothing of the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -142,6 +142,25 @@ def class_ids_as_probabilities(call: LossCall) -> int | None:
     largest = float(targets.max())
     whole = bool((targets == targets.round()).all()) and float(targets.min()) >= 0
     return int(largest) if whole and largest >= 2 else None
+
+
+SpreadShapes = tuple[Sequence[int], Sequence[int], Sequence[int]]
+"""Of outputs, of targets, and what both are spread to."""
+
+
+def spread_shapes(call: LossCall) -> SpreadShapes | None:
+    """Shapes that torch spreads to a larger one than either has; None where they fit.
+
+    Of the watched losses the squared error alone takes such shapes, with a warning. Reads no value.
+    """
+    given, wanted = call.inputs.shape, call.targets.shape
+    if call.name != "mse_loss" or given == wanted:
+        return None
+    try:
+        both: torch.Size = torch.broadcast_shapes(given, wanted)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return None
+    return (given, wanted, both) if both.numel() > max(given.numel(), wanted.numel()) else None
 
 
 def _read_class_ids(call: LossCall) -> Reading | str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from everyclass.capture.facts import Facts, class_ids_finding
+from everyclass.capture.facts import Facts, class_ids_finding, spread_finding
 from everyclass.capture.feed import Feed, to_host
 from everyclass.capture.gradients import GradientWatch
 from everyclass.capture.loaders import class_names, passes_an_epoch
@@ -26,6 +26,7 @@ from everyclass.capture.losses import (
     bind_loss,
     class_ids_as_probabilities,
     read_loss,
+    spread_shapes,
 )
 from everyclass.capture.matching import main_losses, match_call
 from everyclass.capture.models import CallTap, ModelCall, copied, tensors_in
@@ -225,21 +226,28 @@ class Session:
         if isinstance(known, int) and known < LOOKS:
             answer = read_loss(call, look=True)
             known = self._looked[key] = answer if isinstance(answer, str) else known + 1
-            if isinstance(answer, str) and torch.is_grad_enabled():
-                self._tell_class_ids(call)
+            if torch.is_grad_enabled():
+                self._tell_fact(call, about_classes=not isinstance(answer, str))
         if isinstance(known, str):
             self.facts.refused[known] += 1
             return False
         return True
 
-    def _tell_class_ids(self, call: LossCall) -> None:
-        """A loss without a minimum is a fact: no test has to wait for what becomes of it."""
-        largest = class_ids_as_probabilities(call)
-        if largest is None or self.findings:
+    def _tell_fact(self, call: LossCall, *, about_classes: bool) -> None:
+        """A loss that cannot teach is a fact: no test has to wait for what becomes of it."""
+        if self.findings:
             return
-        found = class_ids_finding(call.name, largest, step=self.steps)
-        self.findings.append(found)
-        self._alarm(found)
+        found: Finding | None = None
+        if about_classes:
+            shapes = spread_shapes(call)
+            found = None if shapes is None else spread_finding(call.name, shapes, step=self.steps)
+        else:
+            largest = class_ids_as_probabilities(call)
+            if largest is not None:
+                found = class_ids_finding(call.name, largest, step=self.steps)
+        if found is not None:
+            self.findings.append(found)
+            self._alarm(found)
 
     def _copy(self, record: LossRecord) -> None:
         """Copy what goes with a copied call; or by itself, when calls are never seen."""

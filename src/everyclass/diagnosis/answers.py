@@ -76,6 +76,15 @@ class Check:
                 evidence={},
                 sentence=lack.reason,
             )
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A mistake of ours must not cost the user the report of hours of training.
+            return CheckResult(
+                name=self.name,
+                outcome="not-applicable",
+                cause=None,
+                evidence={"error": repr(error)},
+                sentence=f"This check failed itself, which is our mistake: {error!r}.",
+            )
         return CheckResult(
             name=self.name,
             outcome="passed" if answer.cause is None else "issue",

@@ -7,7 +7,7 @@ checks and trials.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from everyclass.contracts import Verdict
 from everyclass.diagnoses import Cause, Diagnosis, Remedy, Trial
@@ -61,7 +61,7 @@ def diagnose_case(
         on_trial=on_trial,
         clock=clock,
     )
-    causes = _causes(issues, report, classes)
+    causes = _causes(issues, report, classes, findings)
     return Diagnosis(
         verdict=verdict,
         step=case.steps or 0,
@@ -78,9 +78,12 @@ def diagnose_case(
 
 
 def _causes(
-    issues: Sequence[CheckResult], report: TrialReport, classes: Sequence[str]
+    issues: Sequence[CheckResult],
+    report: TrialReport,
+    classes: Sequence[str],
+    findings: Sequence[Finding],
 ) -> tuple[Cause, ...]:
-    """Proved ones by their gain, accused ones first among them; then suspicions."""
+    """Proved ones by their gain, accused ones first among them; then facts, then suspicions."""
     by_cause = {one.cause: one for one in reversed(issues)}
     proved = [one for one in report.trials if one.proved]
     proved.sort(key=lambda one: (one.causes[0] not in by_cause, -one.gain))
@@ -92,6 +95,7 @@ def _causes(
     cured = any(one.judged_on == "held-out" for one in proved)
     unrelated = None if cured else _unrelated(report)
     found += [unrelated] if unrelated is not None and unrelated.proved else []
+    found += _facts(findings)
     for issue in issues:
         assert issue.cause is not None
         found.append(
@@ -112,6 +116,41 @@ def _causes(
     for told in found:
         first.setdefault(told.id, told)
     return tuple(first.values())
+
+
+def diagnose_facts(
+    *, verdict: Verdict | None, findings: Sequence[Finding], steps: int
+) -> Diagnosis | None:
+    """What can be said where nothing was captured that a trial could begin with.
+
+    Args:
+        findings: of the watch.
+        steps: that the training had made.
+    Returns:
+        None where no finding is a fact that names its cause.
+    """
+    causes = tuple(_facts(findings))
+    if not causes:
+        return None
+    return Diagnosis(
+        verdict=verdict,
+        step=steps,
+        sentence=_sentence(verdict, causes, TrialReport()),
+        findings=tuple(findings),
+        causes=causes,
+        remedies=tuple(
+            Remedy(cause=one.id, sentence=one.evidence["remedy"], code="") for one in causes
+        ),
+        notes=("No trial could be made: the network behind this loss is not known.",),
+    )
+
+
+def _facts(findings: Sequence[Finding]) -> Iterator[Cause]:
+    """What a finding says that no experiment has to show."""
+    for one in findings:
+        cause = one.evidence.get("cause")
+        if cause is not None:
+            yield Cause(id=cause, proved=False, sentence=one.sentence, evidence=one.evidence)
 
 
 def _of_trial(
@@ -239,7 +278,11 @@ def _sentence(verdict: Verdict | None, causes: Sequence[Cause], report: TrialRep
             return f"{state}; no experiment could be made."
         return f"{state}; nothing that was tried helps."
     first = causes[0]
-    how = "proved by experiment" if first.proved else "suspected, not proved"
+    how = {
+        "proved": "proved by experiment",
+        "a fact": "a fact, which needs no experiment",
+        "suspected": "suspected, not proved",
+    }[first.state]
     return f"{state}; the cause is {first.id} ({how})."
 
 

@@ -68,9 +68,10 @@ def standard_initialisation(lab: Lab, trainee: Trainee) -> None:
     """He's scheme for layers with a weight matrix, torch's own for the rest."""
     with seeded(lab.seed), torch.no_grad():
         for module in trainee.model.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
+            for name in ("reset_parameters", "_reset_parameters"):  # attention has the latter
+                reset = getattr(module, name, None)
+                if callable(reset):
+                    reset()
             if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:

@@ -182,12 +182,12 @@ def ask_reference(
     own, others = _images(training), _images(held_out)
     few = (own[0][:BY_HEART_IMAGES], own[1][:BY_HEART_IMAGES])
 
-    def ask(data: _Data, *judged: _Data, shift: int = 0, by_heart: bool = False) -> _Asked:
+    def ask(data: _Data, *judged: _Data, shift: int = 0, enough: _Enough = _never) -> _Asked:
         until = clock() + seconds
         with seeded(seed + shift), torch.enable_grad():
-            return _trained(data, judged, n_classes, by_heart=by_heart, until=until, clock=clock)
+            return _trained(data, judged, n_classes, enough=enough, until=until, clock=clock)
 
-    told = ask(own, others)
+    told = ask(own, others, enough=lambda score: score.recovered)
     first = Reference(
         held_out=told.scores[0],
         permuted=None,
@@ -202,7 +202,9 @@ def ask_reference(
     beside = replace(
         first,
         permuted=ask((own[0], permuted), others).scores[0],
-        by_heart=ask(few, few, by_heart=True).scores[0],
+        by_heart=ask(few, few, enough=lambda score: score.advantage >= BY_HEART_ADVANTAGE).scores[
+            0
+        ],
     )
     if beside.able and not beside.nothing:
         beside = replace(beside, held_out=_in_turns(own, others, told.scores[0], ask))
@@ -267,6 +269,13 @@ _Data = tuple[Tensor, Tensor]
 """Images and their labels."""
 
 
+_Enough = Callable[[Score], bool]
+
+
+def _never(_: Score) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     scores: tuple[Score, ...]
@@ -278,13 +287,14 @@ def _trained(
     judged: Sequence[_Data],
     n_classes: int,
     *,
-    by_heart: bool,
+    enough: _Enough,
     until: float,
     clock: Callable[[], float],
 ) -> _Asked:
     """Train with every class equally often; the decisions are those of the mean answer.
 
-    To learn by heart it needs no longer than until most is known.
+    Args:
+        enough: of the score on the first images that are judged: whether training may end.
     """
     images, labels = data
     axes = (0, 2, 3) if images.ndim == 4 else (0,)
@@ -309,7 +319,7 @@ def _trained(
             known.append(_answers(network, (others - mean) / sd))
         means = [torch.stack(one).mean(0) for one in answers]
         scores = tuple(_score(mean, wanted) for mean, (_, wanted) in zip(means, judged))
-        if by_heart and scores[0].advantage >= BY_HEART_ADVANTAGE:
+        if enough(scores[0]):
             break
     return _Asked(scores=scores, passes=passes)
 

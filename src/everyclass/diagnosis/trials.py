@@ -37,14 +37,18 @@ from everyclass.findings import CauseId
 LENGTHS, LENGTHS_FOR_ACCUSED = 9, 8
 """Full lengths that a budget is thought to hold; a bit longer ones where checks accuse."""
 
-TO_CONFIRM = 3
-"""Full lengths that a proof takes: both sides in another order, and with permuted labels."""
+TO_CONFIRM, RESERVED = 3, 1
+"""Full lengths that a proof takes: both sides in another order, and with permuted labels; and those
+of them that are kept back while changes are tried: what helps is proved beyond the budget."""
 
 RUNGS = 4
 """The first rung has a fourth of the full length."""
 
 KEPT_SHARE, LEAST_KEPT = 4, 3
 """After it a fourth goes on, and three at least."""
+
+FOR_SUGGESTED = 4
+"""Full lengths that must be left for what labels alone suggest to be tried first."""
 
 REFERENCE_SHARE = 0.25
 """Of the budget, at most, for each training of the network of ours."""
@@ -198,7 +202,9 @@ class _Trials:
         self._reference = self._asked()
         if self._reference is not None and self._reference.nothing:
             return []
-        found = self._tried_causes(self._suggested())
+        # Two full lengths: where the budget is short they are tried among all others.
+        roomy = self._sides.affords(FOR_SUGGESTED + RESERVED)
+        found = self._tried_causes(self._suggested()) if roomy else []
         if not self._found(found):
             found += self._halving([*tried, *found])
         if not self._found(found):
@@ -265,7 +271,7 @@ class _Trials:
         chosen = [*first, *(one for one in promising if one not in first)][:4]
         found = []
         for a, b in combinations(chosen, 2):
-            if self._causes(a) == self._causes(b) or not self._sides.affords(1 + TO_CONFIRM):
+            if self._causes(a) == self._causes(b) or not self._sides.affords(1 + RESERVED):
                 continue
             side = self._attempt((*a.changes, *b.changes), self._sides.full)
             if side is not None:
@@ -465,8 +471,8 @@ class _Trials:
         return side
 
     def _in_budget(self, change: Change, lengths: float) -> bool:
-        """Whether the budget holds so much more, and a proof after it; else it is noted."""
-        if self._sides.affords(lengths + TO_CONFIRM):
+        """Whether the budget holds so much more, and part of a proof; else it is noted."""
+        if self._sides.affords(lengths + RESERVED):
             return True
         self._sides.excluded[change.name] = "The budget was spent."
         return False

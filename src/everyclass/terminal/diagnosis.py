@@ -25,7 +25,7 @@ def diagnosis_view(diagnosis: Diagnosis) -> RenderableType:
     parts: list[RenderableType] = [Text(diagnosis.sentence, style="bold")]
     remedies = {one.cause: one for one in diagnosis.remedies}
     for rank, cause in enumerate(diagnosis.causes[:SHOWN_CAUSES], start=1):
-        state, style = ("proved", "bold green") if cause.proved else ("suspected", "yellow")
+        state, style = cause.state, "yellow" if cause.state == "suspected" else "bold green"
         parts.append(
             Text.assemble("\n", f"{rank}. ", (cause.id, "bold"), " ", (state, style), " ")
             + Text(cause.sentence)

@@ -127,10 +127,15 @@ def _diagnose(
     budget = options.budget_seconds
     if budget is None:
         budget = min(max(BUDGET_SHARE * seconds, LEAST_BUDGET), MOST_BUDGET)
-    if case is None or report.verdict in (None, "healthy") or options.check_only or budget <= 0:
+    if report.verdict in (None, "healthy") or options.check_only or budget <= 0:
         return None
-    from everyclass.diagnosis.diagnose import diagnose_case
+    from everyclass.diagnosis.diagnose import diagnose_case, diagnose_facts
 
+    if case is None:
+        told = diagnose_facts(verdict=report.verdict, findings=report.findings, steps=report.step)
+        if told is not None:
+            _write_diagnosis(told, report, options)
+        return told
     tell = options.on_trial
     if tell is not None:
         tell(budget, "")
@@ -147,11 +152,16 @@ def _diagnose(
     except RuntimeError:
         # After an assertion on the device every call fails; the report says so already.
         return None
-    if options.out is not None:
-        value = {**diagnosis.to_dict(), "overhead": report.overhead.to_dict()}
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomically(options.out / DIAGNOSIS_FILE, text.encode())
+    _write_diagnosis(diagnosis, report, options)
     return diagnosis
+
+
+def _write_diagnosis(diagnosis: Diagnosis, report: WatchReport, options: RunOptions) -> None:
+    if options.out is None:
+        return
+    value = {**diagnosis.to_dict(), "overhead": report.overhead.to_dict()}
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(options.out / DIAGNOSIS_FILE, text.encode())
 
 
 def _class_names(summary: Summary) -> tuple[str, ...]:

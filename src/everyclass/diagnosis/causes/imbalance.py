@@ -196,7 +196,9 @@ def double_correction(material: Material) -> Answer:
     stream = material.stream_counts
     if len(stream) != len(weights) or min(stream) < 2 * LEAST_IMAGES:
         raise NotApplicable("Too few labels of the stream are known to compare with the weights.")
-    ratio = max(weights) / min(weights) if min(weights) > 0 else math.inf
+    if min(weights) <= 0:
+        raise NotApplicable("A class has no weight at all; see loss-weights.")
+    ratio = max(weights) / min(weights)
     known = material.case.class_counts
     evidence: dict[str, Any] = {
         "weights": weights,

@@ -17,6 +17,9 @@ FORWARDS_WITHOUT_STEP = 100
 """Training batches without a step; accumulation over so many is not in use for images."""
 
 RARE_STEPS = 40
+LEAST_EPOCH, EPOCH_SHARE = 8, 0.9
+"""Batches of an epoch from which a step that comes about once in it is called rare."""
+
 """Batches a step, beyond which steps are called rare when nothing is learned."""
 
 STEPS_BEFORE_COMPARING = 3
@@ -167,7 +170,9 @@ def step_taken(material: Material) -> Answer:
             remedy=remedy,
             evidence=evidence,
         )
-    if steps and forwards >= RARE_STEPS * steps and not material.learned:
+    epoch = case.epoch_batches or 0
+    rare = RARE_STEPS if epoch < LEAST_EPOCH else min(RARE_STEPS, EPOCH_SHARE * epoch)
+    if steps and forwards >= rare * steps and not material.learned:
         return accuse(
             "step-not-taken",
             f"One optimizer step in {forwards / steps:.0f} training batches ({steps:,} in "
