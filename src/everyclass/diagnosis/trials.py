@@ -50,6 +50,9 @@ KEPT_SHARE, LEAST_KEPT = 4, 3
 FOR_SUGGESTED = 4
 """Full lengths that must be left for what labels alone suggest to be tried first."""
 
+HIGH_LOSS = 1.05
+"""Of a control, as a multiple of what the class frequencies cost."""
+
 REFERENCE_SHARE = 0.25
 """Of the budget, at most, for each training of the network of ours."""
 
@@ -241,16 +244,27 @@ class _Trials:
     def _halving(self, tried: Sequence[Side]) -> list[Side]:
         done = {one.name for one in tried}
         begun: list[Side] = []
-        for change in changes():
+        for change in self._likelier_first():
             skipped = change.name in done or change.name in self._sides.excluded
             if skipped or change.at_once or change.alone:
                 continue
-            if self._in_budget(change, 1 / RUNGS):
+            if self._in_budget(change, 1):  # what it needs now, and the best one after it
                 side = self._attempt((change,), self._sides.full // RUNGS)
                 begun += [] if side is None else [side]
         begun.sort(key=lambda one: rank_of(one.last), reverse=True)
         going_on = begun[: max(LEAST_KEPT, len(begun) // KEPT_SHARE)]
         return [one for one in going_on if self._gone_on(one)]
+
+    def _likelier_first(self) -> Sequence[Change]:
+        """All changes; rates that the control's loss speaks against come last.
+
+        Answers that cost more than the class frequencies do not come of too low a rate; one that
+        has stayed at these frequencies was hardly moved by too high a one.
+        """
+        control = self._sides.control().last
+        low = control.log_loss <= HIGH_LOSS * control.prior_loss
+        late = ("rate-tenth", "rate-hundredth") if low else ("rate-ten-times", "rate-hundred-times")
+        return sorted(changes(), key=lambda one: one.name in late)
 
     def _gone_on(self, side: Side) -> bool:
         if not self._in_budget(side.changes[0], 1 - 1 / RUNGS):
