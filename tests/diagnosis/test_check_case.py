@@ -77,6 +77,7 @@ def test_a_healthy_case_has_no_issue_and_nearly_everything_applies() -> None:
     assert lacking == {
         *("loss-weights", "weights-and-smoothing", "double-correction"),
         "train-against-eval",  # 6 batches are too few
+        "label-conflicts",  # no image came twice
     }
 
 
@@ -156,6 +157,29 @@ def test_a_class_of_weight_zero_is_accused_and_stops_no_check() -> None:
 
     given = case(loss=loss, loss_function=weighted, class_counts=(900, 300, 100, 30))
     assert causes(check_case(given)) == ["loss-weights-wrong"]
+
+
+def test_images_that_come_again_with_another_label_are_told() -> None:
+    given = case()
+    shifted = tuple(
+        replace(one, targets=(one.targets + 1) % 4)
+        for one in given.batches
+        if one.targets is not None
+    )
+    twice = replace(given, batches=(*given.batches, *shifted))
+    results = check_case(twice)
+    assert causes(results) == ["labels-unrelated"]
+    told = next(one for one in results if one.name == "label-conflicts")
+    assert told.evidence["with_another"] == told.evidence["images"] == 96
+    same = replace(given, batches=given.batches * 2)
+    assert causes(check_case(same)) == []
+    # A handful of duplicates that somebody labelled twice is in every real set.
+    first = given.batches[0]
+    assert first.targets is not None
+    doubtful = first.targets.clone()
+    doubtful[:4] = (doubtful[:4] + 1) % 4
+    few = replace(given, batches=(*given.batches, replace(first, targets=doubtful)))
+    assert causes(check_case(few)) == []
 
 
 def test_a_check_that_fails_itself_costs_no_report() -> None:

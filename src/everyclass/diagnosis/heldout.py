@@ -14,7 +14,7 @@ import torch
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.material import class_ids, pick_rows, rows_of
-from everyclass.diagnosis.nested import rows_as_matrix
+from everyclass.diagnosis.nested import row_prints
 
 HELD_OUT_SHARE = 0.25
 LEAST_BATCHES = 4
@@ -160,9 +160,7 @@ def _parts(training: Sequence[CapturedBatch], held_out: Sequence[CapturedBatch])
 
 def _looked_at(batch: CapturedBatch) -> _Batch:
     n_rows = rows_of(batch) or 0
-    matrices = rows_as_matrix((batch.args, dict(batch.keywords)), n_rows=n_rows)
-    rows = [matrix.cpu().contiguous().numpy() for matrix in matrices]
-    prints = tuple(hash(tuple(one[i].tobytes() for one in rows)) for i in range(n_rows))
+    prints = row_prints((batch.args, dict(batch.keywords)), n_rows=n_rows)
     assert batch.targets is not None
     ids = class_ids(batch.targets, ignore=-100)
     classes = () if ids is None else set(ids.tolist())

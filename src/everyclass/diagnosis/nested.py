@@ -89,3 +89,9 @@ def rows_as_matrix(value: Any, *, n_rows: int) -> tuple[Tensor, ...]:
         for tensor in tensors_in(value)
         if tensor.ndim >= 2 and tensor.shape[0] == n_rows and tensor.numel() > 0
     )
+
+
+def row_prints(value: Any, *, n_rows: int) -> tuple[int, ...]:
+    """A fingerprint of each row's values: rows of equal values have equal ones."""
+    rows = [one.cpu().contiguous().numpy() for one in rows_as_matrix(value, n_rows=n_rows)]
+    return tuple(hash(tuple(one[i].tobytes() for one in rows)) for i in range(n_rows))

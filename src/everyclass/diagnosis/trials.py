@@ -184,7 +184,7 @@ class _Trials:
         found: list[Side] = []
         for cause in causes:
             for change in changes():
-                if change.at_once or _cause_of(change, self._sides.lab) != cause:
+                if change.at_once or change.pairing or _cause_of(change, self._sides.lab) != cause:
                     continue
                 if found and not self._in_budget(change, 1):
                     break

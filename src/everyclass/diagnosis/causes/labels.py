@@ -1,6 +1,7 @@
-"""Labels against outputs. Cause: labels-out-of-range.
+"""Labels against outputs, and against each other. Causes: labels-out-of-range, labels-unrelated.
 
-Whether labels belong to their images is no matter of form: no check can see it, trials can.
+Whether labels belong to their images is no matter of form, but for images that come twice with
+different ones; for all others trials can tell.
 """
 
 from __future__ import annotations
@@ -12,8 +13,14 @@ from torch import Tensor
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, passed
 from everyclass.diagnosis.causes.stream import stream_is_sorted
-from everyclass.diagnosis.material import ID_LOSSES, Material
+from everyclass.diagnosis.material import ID_LOSSES, Material, class_ids, rows_of
+from everyclass.diagnosis.nested import row_prints
 
+LEAST_CONFLICTS, CONFLICTING_SHARE = 8, 0.05
+"""Images with several labels, of all that were captured, from which more than a few doubtful
+duplicates are said to be at work."""
+
+IGNORED = -100
 LEAST_LABELS = 1000
 RARER = 5.0
 CERTAIN = 1e-4
@@ -95,6 +102,43 @@ def label_shift(material: Material) -> Answer:
     )
 
 
+def label_conflicts(material: Material) -> Answer:
+    """Images that come again, pixel for pixel, with another label."""
+    spec = material.case.loss
+    ignored = IGNORED if spec is None else spec.ignore_index
+    seen: dict[int, list[int]] = {}
+    for batch in material.case.batches:
+        n_rows = rows_of(batch)
+        ids = None if batch.targets is None else class_ids(batch.targets, ignore=ignored)
+        if n_rows is None or ids is None or len(ids) != n_rows:
+            continue
+        prints = row_prints((batch.args, dict(batch.keywords)), n_rows=n_rows)
+        for image, label in zip(prints, ids.tolist()):
+            seen.setdefault(image, []).append(label)
+    again = [labels for labels in seen.values() if len(labels) > 1]
+    different = [labels for labels in again if len(set(labels)) > 1]
+    evidence = {"images": len(seen), "came_again": len(again), "with_another": len(different)}
+    if not again:
+        raise NotApplicable("No captured image came twice, pixel for pixel.")
+    few = len(different) < LEAST_CONFLICTS or len(different) < CONFLICTING_SHARE * len(seen)
+    if few:
+        return passed(
+            f"{len(again) - len(different):,} of {len(again):,} images that came again had the "
+            "label they had before.",
+            evidence,
+        )
+    names = sorted(set(different[0]))[:2]
+    first, second = (material.class_name(one) for one in names)
+    return accuse(
+        "labels-unrelated",
+        f"{len(different):,} of {len(seen):,} images came again, pixel for pixel, with another "
+        f"label; the first as {first} and as {second}. At most one of these is right.",
+        remedy="Give each image one label: look for rows that are listed twice, and for labels "
+        "that are shuffled or drawn anew.",
+        evidence=evidence,
+    )
+
+
 def _ids(material: Material) -> Tensor:
     if material.spec.name not in ID_LOSSES or material.spec.soft_targets:
         raise NotApplicable("The loss takes no class ids.")
@@ -119,4 +163,5 @@ def _counts(material: Material, ids: Tensor) -> tuple[list[int], bool]:
 CHECKS = (
     Check(name="label-range", run=label_range, needs_finite=False),
     Check(name="label-shift", run=label_shift, needs_finite=False),
+    Check(name="label-conflicts", run=label_conflicts, needs_finite=False),
 )
