@@ -20,7 +20,7 @@ from everyclass.diagnosis.heldout import divide
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.material import Material
 from everyclass.diagnosis.trials import TrialReport, run_trials
-from everyclass.findings import CheckResult
+from everyclass.findings import CauseId, CheckResult
 
 N_BATCHES = 24
 NOT_SCALED = CheckResult(
@@ -196,6 +196,17 @@ def test_what_cannot_be_copied_or_lacks_something_is_said() -> None:
     assert "2 batches were captured" in few.notes[0]
     by_hand = run_trials(case(cnn(), loss_function=None))
     assert "The loss is not known" in by_hand.notes[0]
+
+
+def test_two_accused_faults_are_proved_together() -> None:
+    given = case(cnn(), lr=0.05, batches=captured(lambda x: x * 200 + 300), steps=1)
+    accused: list[CauseId] = ["inputs-not-scaled", "step-not-taken"]
+    report = run_trials(given, accused=accused, budget_seconds=60, clock=Ticks())
+    proved = [one for one in report.trials if one.proved]
+    assert [set(one.causes) for one in proved] == [set(accused)]
+    alone = [one for one in report.trials if len(one.causes) == 1]
+    assert {one.causes[0] for one in alone} == set(accused)
+    assert not any(one.recovered for one in alone)
 
 
 def test_held_out_images_are_never_trained_on() -> None:

@@ -5,12 +5,12 @@ excluded. Both sides of a trial have the same first weights, batches, order and 
 is balanced accuracy on captured images that neither side was trained on. Knows no sentence for the
 user: `diagnose` makes these.
 
-Accused causes are tried first, at full length. When none of them is the matter, a network of ours
-is asked whether the labels can be told from the images at all. Where they can, or nobody knows, all
-changes are tried for a quarter of the length, the best third go on (successive halving: Jamieson
-and Talwalkar 2016, arXiv:1502.07943), and when no single change suffices the best are tried in
-pairs. Where labels say nothing, an accused fault of form is tried on a few images to be learned by
-heart.
+Accused causes are tried first, at full length, and then in pairs. When none of them is the matter,
+a network of ours is asked whether the labels can be told from the images at all. Where they can, or
+nobody knows, all changes are tried for a quarter of the length, the best third go on (successive
+halving: Jamieson and Talwalkar 2016, arXiv:1502.07943), and when no single change suffices the best
+are tried in pairs. Where labels say nothing, an accused fault of form is tried on a few images to
+be learned by heart.
 """
 
 from __future__ import annotations
@@ -139,6 +139,8 @@ class _Trials:
         self._budget = budget
         self._notes: list[str] = []
         self._reference: Reference | None = None
+        self._begun: list[Side] = []
+        self._together: set[str] = set()
 
     def run(self) -> TrialReport:
         sides = self._sides
@@ -156,6 +158,8 @@ class _Trials:
             )
         at_once = self._at_once()
         tried = self._tried_causes(self._accused)
+        if reproduced and not self._found(tried):
+            tried += self._pairs([one for one in tried if self._is_accused(one)])
         if reproduced and not self._found(tried):
             tried += self._searched(tried)
         by_heart: list[Trial] = []
@@ -211,7 +215,7 @@ class _Trials:
         if not self._found(found):
             found += self._halving([*tried, *found])
         if not self._found(found):
-            found += self._pairs([*tried, *found])
+            found += self._pairs([*tried, *found, *self._begun])
         if not self._found(found):
             found += self._alone()
         return found
@@ -243,7 +247,7 @@ class _Trials:
 
     def _halving(self, tried: Sequence[Side]) -> list[Side]:
         done = {one.name for one in tried}
-        begun: list[Side] = []
+        begun = self._begun
         for change in self._likelier_first():
             skipped = change.name in done or change.name in self._sides.excluded
             if skipped or change.at_once or change.alone:
@@ -277,16 +281,20 @@ class _Trials:
         return True
 
     def _pairs(self, tried: Sequence[Side]) -> list[Side]:
-        """The best changes of different causes together."""
-        single = [one for one in tried if len(one.changes) == 1 and not one.by_evaluation]
-        promising = sorted(single, key=lambda one: rank_of(one.last), reverse=True)
+        """The best changes of different causes together; at most once each."""
+        known = {one.name: one for one in tried if len(one.changes) == 1 and not one.by_evaluation}
+        promising = sorted(known.values(), key=lambda one: rank_of(one.last), reverse=True)
         # An accused cause stays in the game even when alone it changes nothing.
-        first = [one for one in promising if self._causes(one)[0] in self._accused]
+        first = [one for one in promising if self._is_accused(one)]
         chosen = [*first, *(one for one in promising if one not in first)][:4]
         found = []
         for a, b in combinations(chosen, 2):
-            if self._causes(a) == self._causes(b) or not self._sides.affords(1 + RESERVED):
+            name = " + ".join(sorted((a.name, b.name)))
+            if self._causes(a) == self._causes(b) or name in self._together:
                 continue
+            if not self._sides.affords(1 + RESERVED):
+                break
+            self._together.add(name)
             side = self._attempt((*a.changes, *b.changes), self._sides.full)
             if side is not None:
                 found.append(side)
@@ -343,7 +351,7 @@ class _Trials:
         full.sort(
             key=lambda one: (
                 not self._helps(one),
-                self._causes(one)[0] not in self._accused,
+                not self._is_accused(one),
                 # Of changes that do about as well the more exact one is the likelier cause.
                 -round(one.last.balanced_accuracy, 1),
                 order.index(one.changes[0].name),
@@ -413,7 +421,7 @@ class _Trials:
         found = []
         for side in tried:
             exact = all(one.form and not one.on_evaluation for one in side.changes)
-            if exact and self._causes(side)[0] in self._accused:
+            if exact and self._is_accused(side):
                 try:
                     found.append(self._by_heart(side))
                 except (NotApplicable, TrialError) as error:
@@ -490,6 +498,9 @@ class _Trials:
             return True
         self._sides.excluded[change.name] = "The budget was spent."
         return False
+
+    def _is_accused(self, side: Side) -> bool:
+        return self._causes(side)[0] in self._accused
 
     def _causes(self, side: Side) -> tuple[CauseId, ...]:
         seen = None if self._reference is None else self._reference.on_evaluation
