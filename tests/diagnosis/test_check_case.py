@@ -396,6 +396,14 @@ def test_a_loss_by_hand_without_function_is_still_looked_at() -> None:
     assert "inputs-not-scaled" in causes(check_case(plain))
 
 
+@pytest.mark.parametrize(("rate", "accused"), [(1e-7, True), (1e-5, False), (1e-3, False)])
+def test_a_rate_at_which_adam_can_move_nothing(rate: float, accused: bool) -> None:
+    model = cnn()
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    given = case(model, optimizer=optimizer, rates=((0, rate),), steps=200, forwards=200)
+    assert causes(check_case(given)) == (["learning-rate-too-low"] if accused else [])
+
+
 def test_adam_with_a_rate_that_learns() -> None:
     model = cnn()
     assert causes(check_case(case(model, optimizer=adam(model)))) == []

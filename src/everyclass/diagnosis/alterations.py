@@ -234,6 +234,19 @@ def targets_in_shape(lab: Lab, trainee: Trainee) -> None:
     trainee.alter_loss.append(alter)
 
 
+def log_softmax_added(lab: Lab, trainee: Trainee) -> None:
+    """Log-probabilities where a loss that takes them got logits."""
+    lab.need("loss-mismatch", "The loss gets what it takes.")
+    if lab.material.spec.name != "nll_loss":
+        raise NotApplicable("The loss takes no log-probabilities.")
+
+    def alter(name: str, given: LossArguments) -> LossArguments:
+        takes = name == "nll_loss"
+        return {**given, "input": given["input"].log_softmax(dim=1)} if takes else given
+
+    trainee.alter_loss.append(alter)
+
+
 def before_the_last_activation(lab: Lab, trainee: Trainee) -> None:
     """The last layer's output as it is."""
     head = lab.material.head
@@ -245,6 +258,8 @@ def before_the_last_activation(lab: Lab, trainee: Trainee) -> None:
     accused = {"output-activation-wrong", "softmax-before-loss"} & lab.accused
     if not accused and not bool((scores >= 0).all()):
         raise NotApplicable("No activation stands behind the last layer.")
+    if "loss-mismatch" in lab.accused:
+        raise NotApplicable("The loss does not take what the last layer gives: that comes first.")
     trainee.read_from = head.name
 
     def alter(name: str, given: LossArguments) -> LossArguments:

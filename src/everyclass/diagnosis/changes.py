@@ -16,6 +16,7 @@ from everyclass.diagnosis.alterations import (
     clear_gradients,
     clip,
     constant_rate,
+    log_softmax_added,
     no_weight_decay,
     prior_correction,
     probabilities_to_logits,
@@ -104,6 +105,14 @@ _CHANGES: tuple[Change, ...] = (
         words="the softmax (or sigmoid) before the loss undone",
         remedy="Give the loss the network's raw outputs: it applies softmax (sigmoid) itself.",
         apply=probabilities_to_logits,
+        form=True,
+    ),
+    Change(
+        name="log-softmax-added",
+        cause="loss-mismatch",
+        words="log_softmax before the loss",
+        remedy="Use cross_entropy on the logits, or put log_softmax(dim=1) before nll_loss.",
+        apply=log_softmax_added,
         form=True,
     ),
     Change(

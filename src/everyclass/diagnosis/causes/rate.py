@@ -8,6 +8,7 @@ form: trials at other rates show that.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -27,6 +28,10 @@ STEPS_OF_WARM_UP, WARM_UP_SHARE = 100, 0.01
 
 LOST_RATE = 1e-6
 """At larger rates it is the gradient that is too small for the weights, not the rate."""
+
+STEPS_TO_MOVE, MOVED_SHARE = 100, 0.01
+"""Steps after which weights that can have moved by no more than this share of their usual size say
+that the rate is too low. Fine-tuning at 1e-5 moves them by several times as much in 100 steps."""
 
 UNMOVED_SHARE = 0.01
 SAMPLED = 65_536
@@ -104,6 +109,18 @@ def learning_rate(material: Material) -> Answer:
                 f"{figure(100 - 100 * share)} % of the weights: they cannot change.",
                 remedy="Raise the learning rate.",
                 evidence=evidence,
+            )
+    reach = _reach(material)
+    if steps >= STEPS_TO_MOVE and reach is not None and not material.learned:
+        evidence["most_that_a_weight_moved"] = reach
+        if reach < MOVED_SHARE:
+            return accuse(
+                "learning-rate-too-low",
+                f"In {steps:,} steps at rates to {figure(reached)} this optimizer can have moved "
+                f"no weight by more than about {figure(100 * reach)} % of a usual weight's size.",
+                remedy="Raise the learning rate: 1e-3 is usual for training from scratch, 1e-5 to "
+                "1e-4 for fine-tuning.",
+                evidence=evidence | {"steps": steps},
             )
     low, high = min(rates), max(rates)
     shown = figure(high) if low == high else f"{figure(low)} to {figure(high)}"
@@ -221,6 +238,36 @@ def _spent(material: Material) -> tuple[float, int, float, int] | None:
     if not low or any(rate >= LOWERED * peak for rate in after):
         return None
     return (peak, at, history[-1][1], low[0]) if last - low[0] >= low[0] - at else None
+
+
+def _reach(material: Material) -> float | None:
+    """The sum of all rates over the size (RMS) of the weights; None where steps have no known size.
+
+    Adam's step of a weight is at most about the rate, whatever the gradient (Kingma and Ba 2015,
+    section 2.1).
+    """
+    optimizers = material.case.optimizers
+    if not all(isinstance(one, (torch.optim.Adam, torch.optim.AdamW)) for one in optimizers):
+        return None
+    steps, history = material.case.steps or 0, dict(material.case.rates)
+    current = max(rates_of(optimizers))
+    turns = [*sorted(history.items()), (steps, current)]
+    if len(turns) > 1:
+        spans = pairwise(turns)
+        travelled = sum(rate * max(0, then - at) for (at, rate), (then, _) in spans)
+    else:
+        travelled = steps * current
+    squares = [
+        (float(p.detach().float().pow(2).sum()), p.numel())
+        for one in optimizers
+        for group in one.param_groups
+        for p in group["params"]
+        if p.ndim >= 2
+    ]
+    if not squares or not sum(square for square, _ in squares):
+        return None
+    size = (sum(square for square, _ in squares) / sum(n for _, n in squares)) ** 0.5
+    return travelled / size if math.isfinite(size) else None
 
 
 def _movable_share(material: Material) -> float | None:
