@@ -58,7 +58,9 @@ def test_a_rate_that_is_too_high_is_found_and_lowered(images: Path, tmp_path: Pa
     outcome = trained(images, out, options(**WILD), events.append)
     assert outcome.evaluation.never_predicted == ()
     assert outcome.evaluation.balanced_accuracy > 0.8
-    [repair] = repairs_of(out)
+    # A third of the rate with a warm-up helps in the trial as well, and may need a second repair.
+    repair, *more = repairs_of(out)
+    assert all(one["outcome"] == "repaired" and one["proved"] for one in more)
     assert (repair["outcome"], repair["proved"], repair["from_step"]) == ("repaired", True, 0)
     old, new = recipe_of(out / "recipe.yaml"), recipe_of(out / "recipe-1.yaml")
     assert old["learning_rate"] == 0.3

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch
+from everyclass.diagnosis.causes.stream import stream_is_mixed
 from everyclass.diagnosis.lab import Lab, ids_of
 from everyclass.diagnosis.material import pick_rows, rows_of
 from everyclass.diagnosis.nested import map_tensors
@@ -26,6 +27,8 @@ from everyclass.diagnosis.trainee import Trainee
 
 def reshuffle(lab: Lab, trainee: Trainee) -> None:
     """The images of all captured batches, dealt anew into batches of the same sizes."""
+    if "stream-sorted" not in lab.accused and stream_is_mixed(lab.material):
+        raise NotApplicable("The batches are as mixed as those of a shuffled stream.")
     generator = torch.Generator().manual_seed(lab.seed + 1)
     trainee.batches = redealt(trainee.batches, lambda n: torch.randperm(n, generator=generator))
 

@@ -53,6 +53,10 @@ FOR_SUGGESTED = 4
 HIGH_LOSS = 1.05
 """Of a control, as a multiple of what the class frequencies cost."""
 
+BETTER_BY = 0.03
+"""In balanced accuracy, or as a share of the loss: a change that did as much better than the
+control in its first quarter is promising."""
+
 REFERENCE_SHARE = 0.25
 """Of the budget, at most, for each training of the network of ours."""
 
@@ -248,27 +252,32 @@ class _Trials:
     def _halving(self, tried: Sequence[Side]) -> list[Side]:
         done = {one.name for one in tried}
         begun = self._begun
+        control = self._sides.control().scores[self._sides.full // RUNGS]
+
+        def promising(side: Side) -> bool:
+            better = side.last.balanced_accuracy >= control.balanced_accuracy + BETTER_BY
+            return better or side.last.log_loss < (1 - BETTER_BY) * control.log_loss
+
         for change in self._likelier_first():
             skipped = change.name in done or change.name in self._sides.excluded
             if skipped or change.at_once or change.alone:
                 continue
-            if self._in_budget(change, 1):  # what it needs now, and the best one after it
+            # What it needs now; and the best one after it, where there is one.
+            if self._in_budget(change, 1 if any(map(promising, begun)) else 1 / RUNGS):
                 side = self._attempt((change,), self._sides.full // RUNGS)
                 begun += [] if side is None else [side]
-        begun.sort(key=lambda one: rank_of(one.last), reverse=True)
+        begun.sort(key=lambda one: (promising(one), *rank_of(one.last)), reverse=True)
         going_on = begun[: max(LEAST_KEPT, len(begun) // KEPT_SHARE)]
         return [one for one in going_on if self._gone_on(one)]
 
     def _likelier_first(self) -> Sequence[Change]:
-        """All changes; rates that the control's loss speaks against come last.
-
-        Answers that cost more than the class frequencies do not come of too low a rate; one that
-        has stayed at these frequencies was hardly moved by too high a one.
-        """
+        """All changes; higher rates last where answers cost more than the class frequencies would:
+        that does not come of too low a rate."""
         control = self._sides.control().last
-        low = control.log_loss <= HIGH_LOSS * control.prior_loss
-        late = ("rate-tenth", "rate-hundredth") if low else ("rate-ten-times", "rate-hundred-times")
-        return sorted(changes(), key=lambda one: one.name in late)
+        if control.log_loss <= HIGH_LOSS * control.prior_loss:
+            return changes()
+        higher = ("rate-ten-times", "rate-hundred-times")
+        return sorted(changes(), key=lambda one: one.name in higher)
 
     def _gone_on(self, side: Side) -> bool:
         if not self._in_budget(side.changes[0], 1 - 1 / RUNGS):

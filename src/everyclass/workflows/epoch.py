@@ -67,7 +67,7 @@ def shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64] | int) -> t
 
 
 def metrics_line(event: EpochDone, classes: tuple[str, ...], rate: float) -> dict[str, Any]:
-    """The line of `metrics.jsonl` of an epoch.
+    """The line of `metrics.jsonl` of an epoch; a loss that is no number is null, as JSON has none.
 
     Args:
         rate: learning rate of its last step.
@@ -82,8 +82,8 @@ def metrics_line(event: EpochDone, classes: tuple[str, ...], rate: float) -> dic
     return {
         "step": event.step,
         "epoch": event.epoch,
-        "train_loss": event.train_loss,
-        "val_loss": event.val_loss,
+        "train_loss": event.train_loss if math.isfinite(event.train_loss) else None,
+        "val_loss": event.val_loss if math.isfinite(event.val_loss) else None,
         "accuracy": event.accuracy,
         "balanced_accuracy": event.balanced_accuracy,
         "macro_f1": event.macro_f1,

@@ -162,6 +162,15 @@ def stream_composition(material: Material) -> Answer:
     )
 
 
+def stream_is_mixed(material: Material) -> bool:
+    """The labels of the first batches are known, and nothing speaks against exchangeability."""
+    rows = material.case.label_counts
+    if not rows:
+        return False
+    told = stream_test(rows)
+    return told.wealth < 1 / LEVEL and told.excess < LEAST_EXCESS / 2
+
+
 def stream_is_sorted(material: Material) -> bool:
     """For checks that would take a class which has not come yet for one that is missing."""
     try:
