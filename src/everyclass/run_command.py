@@ -45,8 +45,7 @@ def run(
         float | None,
         typer.Option(
             "--budget",
-            help="Seconds of trials when something is wrong, about: a proof under way is finished. "
-            "0 = none.",
+            help="Seconds for trials, about (a proof under way is finished); 0 = none.",
             show_default="a quarter of the run, 20 to 300",
             min=0.0,
         ),

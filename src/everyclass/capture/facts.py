@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Literal
 
 from everyclass.capture.losses import SpreadShapes
-from everyclass.findings import Finding
+from everyclass.findings import CauseId, Evidence, Finding
 
 
 @dataclass(slots=True)
@@ -77,45 +78,48 @@ class Facts:
 
 def class_ids_finding(loss: str, largest: int, *, step: int) -> Finding:
     """A binary cross-entropy that got class ids (`losses.class_ids_as_probabilities`)."""
-    return Finding(
-        id="diverged",
-        since_step=step,
-        seen_step=step,
-        severity="alarm",
-        evidence={
-            "fact": True,
-            "loss": loss,
-            "largest_target": largest,
-            "cause": "loss-mismatch",
-            "remedy": "Give the network one output a class and use cross_entropy; or, for two "
-            "classes, targets of 0 and 1.",
-        },
-        sentence=(
-            f"{loss} got whole numbers up to {largest} as targets: class ids, not probabilities. "
-            "For a target above 1 this loss has no minimum, and the output grows without end."
-        ),
+    return _fact(
+        "diverged",
+        "loss-mismatch",
+        f"{loss} got whole numbers up to {largest} as targets: class ids, not probabilities. "
+        "For a target above 1 this loss has no minimum, and the output grows without end.",
+        remedy="Give the network one output a class and use cross_entropy; or, for two classes, "
+        "targets of 0 and 1.",
+        step=step,
+        evidence={"loss": loss, "largest_target": largest},
     )
 
 
 def spread_finding(loss: str, shapes: SpreadShapes, *, step: int) -> Finding:
     """Outputs and targets that are compared all with all (`losses.spread_shapes`)."""
     outputs, targets, both = (tuple(one) for one in shapes)
+    return _fact(
+        "not-learning",
+        "targets-broadcast",
+        f"{loss} got outputs of shape {outputs} and targets of shape {targets}, which are spread "
+        f"to {both}: every output is compared with every target, and the best answer for all of "
+        "them is the mean.",
+        remedy="Give both one shape: outputs.squeeze(1), or targets.unsqueeze(1).",
+        step=step,
+        evidence={"loss": loss, "outputs": list(outputs), "targets": list(targets)},
+    )
+
+
+def _fact(
+    id: Literal["diverged", "not-learning"],
+    cause: CauseId,
+    sentence: str,
+    *,
+    remedy: str,
+    step: int,
+    evidence: Evidence,
+) -> Finding:
+    """An alarm that no test had to raise, with its cause."""
     return Finding(
-        id="not-learning",
+        id=id,
         since_step=step,
         seen_step=step,
         severity="alarm",
-        evidence={
-            "fact": True,
-            "loss": loss,
-            "outputs": list(outputs),
-            "targets": list(targets),
-            "cause": "targets-broadcast",
-            "remedy": "Give both one shape: outputs.squeeze(1), or targets.unsqueeze(1).",
-        },
-        sentence=(
-            f"{loss} got outputs of shape {outputs} and targets of shape {targets}, which are "
-            f"spread to {both}: every output is compared with every target, and the best answer "
-            "for all of them is the mean."
-        ),
+        evidence={"fact": True, **evidence, "cause": cause, "remedy": remedy},
+        sentence=sentence,
     )

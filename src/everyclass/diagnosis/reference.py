@@ -202,9 +202,7 @@ def ask_reference(
     beside = replace(
         first,
         permuted=ask((own[0], permuted), others).scores[0],
-        by_heart=ask(few, few, enough=lambda score: score.advantage >= BY_HEART_ADVANTAGE).scores[
-            0
-        ],
+        by_heart=ask(few, few, enough=_known).scores[0],
     )
     if beside.able and not beside.nothing:
         beside = replace(beside, held_out=_in_turns(own, others, told.scores[0], ask))
@@ -274,6 +272,10 @@ _Enough = Callable[[Score], bool]
 
 def _never(_: Score) -> bool:
     return False
+
+
+def _known(score: Score) -> bool:
+    return score.advantage >= BY_HEART_ADVANTAGE
 
 
 @dataclass(frozen=True, slots=True)

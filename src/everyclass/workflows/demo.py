@@ -27,6 +27,7 @@ from everyclass.run_folder import write_atomically
 from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.demo_data import write_digits, write_fashion_mnist
 from everyclass.workflows.events import Event
+from everyclass.workflows.fix_script import STANDARD_ERROR
 from everyclass.workflows.prepare import DEFAULT_FRACTION, DataSource, split_table
 from everyclass.workflows.train import TrainOptions, train
 
@@ -45,8 +46,6 @@ the label (a mirrored 5 is no 5; tissue has no up and down)."""
 SCRIPT, TABLE, WATCHED = "train.py", "images.csv", "watched"
 KNOWN = ("images", "script", "run")
 """What a demo's folder holds."""
-
-STANDARD_ERROR = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
