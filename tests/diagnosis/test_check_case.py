@@ -245,8 +245,10 @@ def test_a_scheduler_for_epochs_stepped_per_batch(rates: tuple[tuple[int, float]
               for s in range(0, 400, 4)),
         ((0, 0.1), (200, 0.01), (300, 0.001), (399, 0.00005)),
         tuple((step, 5e-4 * step) for step in range(100)),
+        tuple((step, 2.5e-4 * step) for step in range(400)),
+        tuple((s, 0.1 * min(1.0, 0.04 + s / 120)) for s in range(0, 400, 5)),
     ],
-    ids=["cosine", "steps", "warm-up"],
+    ids=["cosine", "steps", "warm-up", "warm-up for the whole run", "one-cycle"],
 )  # fmt: skip
 def test_usual_schedules_are_left_alone(rates: tuple[tuple[int, float], ...]) -> None:
     model = cnn()
@@ -254,6 +256,22 @@ def test_usual_schedules_are_left_alone(rates: tuple[tuple[int, float], ...]) ->
     given = case(model, optimizer=optimizer, rates=rates, steps=400, forwards=400)
     optimizer.param_groups[0].update(lr=rates[-1][1], initial_lr=0.1)
     assert causes(check_case(given)) == []
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        tuple((50 * i, 0.001 * 5**i) for i in range(8)),
+        ((0, 0.001), (200, 0.5), (300, 0.4)),
+    ],
+    ids=["multiplied each epoch", "restart"],
+)
+def test_a_rate_that_rises_late(rates: tuple[tuple[int, float], ...]) -> None:
+    model = cnn()
+    optimizer = sgd(model)
+    given = case(model, optimizer=optimizer, rates=rates, steps=400, forwards=400)
+    optimizer.param_groups[0].update(lr=rates[-1][1], initial_lr=0.001)
+    assert causes(check_case(given)) == ["learning-rate-too-high"]
 
 
 def test_a_warm_up_longer_than_the_run() -> None:

@@ -102,6 +102,42 @@ def test_a_rate_too_low_is_proved_and_nothing_is_touched() -> None:
     assert best.seeds == 2
 
 
+def test_how_far_to_go_with_a_rate_is_tried_too() -> None:
+    report = run_trials(
+        case(bn_cnn(), lr=1e-5),
+        accused=["learning-rate-too-low"],
+        budget_seconds=12,
+        clock=Ticks(),
+    )
+    known = {one.change: one for one in report.trials}
+    assert {"rate-ten-times", "rate-hundred-times"} <= set(known)
+    best = report.trials[0]
+    assert best.proved
+    assert best.changed >= known["rate-ten-times"].changed
+
+
+def test_a_rate_that_rises_late_is_proved() -> None:
+    given = case(bn_cnn(), rates=((0, 0.05), (40, 20.0)), steps=80, forwards=80)
+    report = run_trials(given, accused=["learning-rate-too-high"], budget_seconds=12, clock=Ticks())
+    assert report.trials[0].change == "rate-capped"
+    assert report.trials[0].proved
+
+
+def test_sigmoids_in_a_row_are_proved() -> None:
+    def layers(width: int) -> list[nn.Module]:
+        return [nn.Linear(width, 32), nn.Sigmoid()]
+
+    pixels = batch(1)[0].numel()
+    hidden = [one for _ in range(6) for one in layers(32)]
+    model = nn.Sequential(nn.Flatten(), *layers(pixels), *hidden, nn.Linear(32, 4))
+    report = run_trials(
+        case(model, lr=0.01), accused=["poor-initialisation"], budget_seconds=25, clock=Ticks()
+    )
+    assert report.trials[0].change == "hidden-relu"
+    assert report.trials[0].proved
+    assert isinstance(model[2], nn.Sigmoid)
+
+
 def test_an_accused_cause_is_tried_first_and_ends_the_search() -> None:
     tried: list[str] = []
     given = case(cnn(), batches=captured(lambda x: x * 200 + 300), lr=0.01)

@@ -214,6 +214,21 @@ net = torch.nn.Sequential(torch.nn.Linear(50, 50)); torch.nn.init.zeros_(net[0].
 net(torch.ones(1, 50)); first = net[0].weight.clone(); net(torch.ones(1, 50))
 assert 0.1 < first.std() < 0.3 and torch.equal(first, net[0].weight)
 """,
+    "rate-capped": """
+w = torch.nn.Parameter(torch.zeros(1)); o = torch.optim.SGD([w], lr=1.0)
+def move(lr, steps):
+    before = w.item()
+    for _ in range(steps):
+        o.param_groups[0]["lr"] = lr; o.zero_grad(); w.sum().backward(); o.step()
+    return before - w.item()
+assert abs(move(1.0, 60) - 60) < 1e-3 and abs(move(2.0, 1) - 2) < 1e-3
+assert abs(move(9.0, 1) - 1) < 1e-3
+""",
+    "hidden-relu": """
+made = [torch.nn.Linear(4, 4), torch.nn.Sigmoid(), torch.nn.Linear(4, 2), torch.nn.Sigmoid()]
+net = torch.nn.Sequential(*made); net(torch.ones(1, 4))
+assert type(net[1]) is torch.nn.ReLU and type(net[3]) is torch.nn.Sigmoid
+""",
     "batchnorm-added": """
 net = torch.nn.Conv2d(1, 4, 3)
 assert len(list(net.parameters())) == 4 and net(7 + torch.randn(9, 1, 8, 8)).mean().abs() < 1e-5

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import NotApplicable
+from everyclass.diagnosis.causes.rate import late_rise
 from everyclass.diagnosis.lab import IMBALANCED, Lab
 from everyclass.diagnosis.material import held_by
 from everyclass.diagnosis.scores import are_probabilities
@@ -49,6 +50,15 @@ def constant_rate(lab: Lab, trainee: Trainee) -> None:
     if len(set(known)) < 2:
         raise NotApplicable("The rate never changed.")
     trainee.rate = lambda step: min(1.0, (step + 1) / WARM_UP_STEPS)
+
+
+def capped_rate(lab: Lab, trainee: Trainee) -> None:
+    """The captured course of the rate, cut where it rises late."""
+    rise = late_rise(lab.case)
+    if rise is None:
+        raise NotApplicable("The rate never rose late in the run.")
+    course, most = trainee.rate, rise[0] / rise[1]
+    trainee.rate = lambda step: min(most, course(step))
 
 
 def warm_up(_: Lab, trainee: Trainee) -> None:

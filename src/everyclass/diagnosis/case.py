@@ -89,7 +89,8 @@ class Case:
         batches: training batches, in the order they came.
         evaluation: evaluation batches.
         label_counts: (steps, C) labels of each of the first training steps, in order, for the
-            composition of the stream; None when not kept.
+            composition of the stream (some may be missing after the first 1,000); None when
+            not kept.
         class_counts: (C,) images per class in the training set, when known; the stream's labels
             say something else once a sampler stands between.
         forwards: training forwards seen in all; None when not counted.

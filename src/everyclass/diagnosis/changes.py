@@ -13,6 +13,7 @@ from everyclass.diagnosis.alterations import (
     adam,
     attach_parameters,
     before_the_last_activation,
+    capped_rate,
     clear_gradients,
     clip,
     constant_rate,
@@ -39,6 +40,7 @@ from everyclass.diagnosis.networks import (
     head_anew,
     input_cause,
     no_dropout,
+    rectified,
     standard_initialisation,
     standardise_inputs,
     statistics_anew,
@@ -74,6 +76,7 @@ class Change:
             cannot.
         on_evaluation: it is judged by evaluation images.
         stretch: it is trained so many times as long.
+        further: name of the change that goes further the same way; it is tried as well.
         pairing: it gives images other labels, or another look.
         alone: it is tried when nothing else helped, and in no pair.
     """
@@ -89,6 +92,7 @@ class Change:
     rules_out: Callable[[Lab, Trainee], bool] | None = None
     on_evaluation: bool = False
     stretch: int = 1
+    further: str = ""
     pairing: bool = False
     alone: bool = False
 
@@ -233,11 +237,20 @@ _CHANGES: tuple[Change, ...] = (
         form=True,
     ),
     Change(
+        name="rate-capped",
+        cause="learning-rate-too-high",
+        words="the learning rate kept from rising late",
+        remedy="Keep the rate from rising once training is under way: look for a decay factor "
+        "above 1, or a restart at another rate.",
+        apply=capped_rate,
+    ),
+    Change(
         name="rate-tenth",
         cause="learning-rate-too-high",
         words="a tenth of the learning rate",
         remedy="Divide the learning rate by 10.",
         apply=rate_times(0.1),
+        further="rate-hundredth",
     ),
     Change(
         name="rate-hundredth",
@@ -252,6 +265,7 @@ _CHANGES: tuple[Change, ...] = (
         words="ten times the learning rate",
         remedy="Multiply the learning rate by 10.",
         apply=rate_times(10.0),
+        further="rate-hundred-times",
     ),
     Change(
         name="rate-hundred-times",
@@ -280,6 +294,14 @@ _CHANGES: tuple[Change, ...] = (
         words="weights drawn by He's scheme",
         remedy="Initialise with He's scheme for ReLU (kaiming_normal_).",
         apply=standard_initialisation,
+    ),
+    Change(
+        name="hidden-relu",
+        cause="poor-initialisation",
+        words="ReLU instead of the sigmoids (tanhs) between its layers, and weights drawn to suit",
+        remedy="Use ReLU between the layers: through several sigmoids in a row hardly any gradient "
+        "comes back.",
+        apply=rectified,
     ),
     Change(
         name="batchnorm-added",

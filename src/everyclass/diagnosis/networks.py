@@ -30,6 +30,9 @@ LEAST_SHIFT, LEAST_STRETCH = 0.25, 0.25
 """Of a channel's mean, in standard deviations of training's, and of the deviation, in its
 logarithm, from which evaluation images count as scaled otherwise."""
 
+LEAST_SATURATING = 2
+"""Layers of sigmoid or tanh in a row from which they may hold gradients back."""
+
 
 def standardise_inputs(lab: Lab, trainee: Trainee) -> None:
     """Zero mean and unit variance at the first layer, by the captured statistics."""
@@ -80,6 +83,24 @@ def standard_initialisation(lab: Lab, trainee: Trainee) -> None:
         last = trainee.model.get_submodule(head)
         if isinstance(getattr(last, "weight", None), Tensor):
             last.weight.mul_(0.1)  # type: ignore[operator]
+
+
+def rectified(lab: Lab, trainee: Trainee) -> None:
+    """ReLU in place of sigmoid and tanh layers before the last layer, and He's weights."""
+    found = []
+    for name, module in trainee.model.named_modules():
+        if name == lab.material.head.name:
+            break
+        if isinstance(module, (nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardtanh)):
+            found.append(name)
+    if len(found) < LEAST_SATURATING:
+        raise NotApplicable(
+            f"Fewer than {LEAST_SATURATING} layers of sigmoid or tanh stand before the last layer."
+        )
+    for name in found:
+        parent, _, child = name.rpartition(".")
+        trainee.model.get_submodule(parent)._modules[child] = nn.ReLU()
+    standard_initialisation(lab, trainee)
 
 
 def head_anew(lab: Lab, trainee: Trainee) -> None:

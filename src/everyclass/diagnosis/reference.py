@@ -49,6 +49,9 @@ FOLDS = 3
 """Parts of its own images that it is judged on in turn, trained on all others, where the held-out
 ones are too few to say anything."""
 
+MANY_HELD_OUT = 256
+"""Held-out images from which they say what can be said."""
+
 BY_HEART_IMAGES = 96
 BY_HEART_ADVANTAGE = 0.5
 WIDTHS = (16, 32, 64)
@@ -204,7 +207,7 @@ def ask_reference(
         permuted=ask((own[0], permuted), others).scores[0],
         by_heart=ask(few, few, enough=_known).scores[0],
     )
-    if beside.able and not beside.nothing:
+    if beside.able and not beside.nothing and len(others[1]) < MANY_HELD_OUT:
         beside = replace(beside, held_out=_in_turns(own, others, told.scores[0], ask))
     if not beside.nothing or not evaluation[0]:
         return beside

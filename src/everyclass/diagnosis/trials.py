@@ -199,8 +199,19 @@ class _Trials:
                 side = self._attempt((change,), self._sides.full)
                 found += [] if side is None else [side]
                 if side is not None and self._helps(side):
+                    found += self._further(side, found)
                     break
         return found
+
+    def _further(self, side: Side, tried: Sequence[Side]) -> list[Side]:
+        """How far the same way is best is part of the answer."""
+        wanted = {one.further for one in side.changes} - {one.name for one in tried}
+        found = [
+            self._attempt((one,), self._sides.full)
+            for one in changes()
+            if one.name in wanted and self._in_budget(one, 1)
+        ]
+        return [one for one in found if one is not None]
 
     def _suggested(self) -> tuple[CauseId, ...]:
         counts = [one for one in self._sides.lab.class_counts if one]
@@ -268,7 +279,11 @@ class _Trials:
                 begun += [] if side is None else [side]
         begun.sort(key=lambda one: (promising(one), *rank_of(one.last)), reverse=True)
         going_on = begun[: max(LEAST_KEPT, len(begun) // KEPT_SHARE)]
-        return [one for one in going_on if self._gone_on(one)]
+        found = [one for one in going_on if self._gone_on(one)]
+        for one in found[:]:
+            if self._helps(one):
+                found += self._further(one, found)
+        return found
 
     def _likelier_first(self) -> Sequence[Change]:
         """All changes; higher rates last where answers cost more than the class frequencies would:

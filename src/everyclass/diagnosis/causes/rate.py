@@ -1,8 +1,8 @@
 """The size of a step: a rate of nothing, and decay that outweighs the gradient.
 
 Causes: learning-rate-too-low, weight-decay-too-strong; learning-rate-too-high only where decay at
-that rate takes the weights away. Whether any other rate is too low or too high is no matter of
-form: trials at other rates show that.
+that rate takes the weights away, or where the rate rises late. Whether any other rate is too low or
+too high is no matter of form: trials at other rates show that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
+from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.material import Material, fits, loaded, rates_of
 from everyclass.diagnosis.trace import Pass
 
@@ -28,6 +29,11 @@ STEPS_OF_WARM_UP, WARM_UP_SHARE = 100, 0.01
 
 LOST_RATE = 1e-6
 """At larger rates it is the gradient that is too small for the weights, not the rate."""
+
+LEAST_RUN, EARLY_SHARE, LATE_RISE = 40, 0.25, 5.0
+"""Steps of a run from which it has a first quarter; and how many times the largest rate of that
+quarter a later one must be. A linear warm-up over the whole run rises fourfold after it, a
+one-cycle schedule by a fifth."""
 
 STEPS_TO_MOVE, MOVED_SHARE = 100, 0.01
 """Steps after which weights that can have moved by no more than this share of their usual size say
@@ -122,6 +128,17 @@ def learning_rate(material: Material) -> Answer:
                 "1e-4 for fine-tuning.",
                 evidence=evidence | {"steps": steps},
             )
+    rise = late_rise(material.case)
+    if rise is not None and not material.learned:
+        early, later, step = rise
+        return accuse(
+            "learning-rate-too-high",
+            f"The learning rate rose to {figure(later)} at step {step:,}, {figure(later / early)} "
+            f"times the largest of the first quarter of the run ({figure(early)}).",
+            remedy="Look for what multiplies the rate: a decay factor above 1, or a restart at "
+            "another rate.",
+            evidence=evidence | {"early": early, "later": later, "step": step},
+        )
     low, high = min(rates), max(rates)
     shown = figure(high) if low == high else f"{figure(low)} to {figure(high)}"
     return passed(f"The learning rate is {shown}.", evidence)
@@ -238,6 +255,18 @@ def _spent(material: Material) -> tuple[float, int, float, int] | None:
     if not low or any(rate >= LOWERED * peak for rate in after):
         return None
     return (peak, at, history[-1][1], low[0]) if last - low[0] >= low[0] - at else None
+
+
+def late_rise(case: Case) -> tuple[float, float, int] | None:
+    """(largest rate of the first quarter of the run, largest of all, its step) of a rate that
+    grows when the training is well under way; None where it does not."""
+    steps = case.steps or 0
+    history = sorted(one for one in case.rates if one[0] < steps)
+    if steps < LEAST_RUN or len(history) < 2:
+        return None
+    early = max((rate for step, rate in history if step < EARLY_SHARE * steps), default=0.0)
+    step, later = max(history, key=lambda one: one[1])
+    return (early, later, step) if 0 < LATE_RISE * early <= later else None
 
 
 def _reach(material: Material) -> float | None:
