@@ -57,7 +57,7 @@ def case_of(session: Session, originals: Mapping[LossName, Function]) -> Case | 
         class_counts=(
             None if n_classes is None else class_counts(session.loader, n_classes=n_classes)
         ),
-        forwards=session.facts.training,
+        forwards=session.facts.training + session.facts.left_out,
         steps=session.steps,
         gradients_cleared=session.gradients.cleared(),
         gradient_norms=session.gradients.norms(),

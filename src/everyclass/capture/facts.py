@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from everyclass.capture.losses import SpreadShapes
+from everyclass.capture.rhythm import EVERY_STEP_UNTIL, MOST_COST
 from everyclass.findings import CauseId, Evidence, Finding
 
 
@@ -23,6 +24,7 @@ class Facts:
         unreached: training losses that no backward pass came through although a step was taken.
         eval_mode_training, train_mode_evaluation: passes in the other mode than expected.
         training, evaluation: passes that were watched.
+        left_out: training passes in steps that were not watched, to keep the cost down.
         other_models: passes of networks that are not the watched one.
         unmatched_rows: a pass whose loss got another number of rows than the network answered.
         notes: sentences, once each, in order.
@@ -38,6 +40,7 @@ class Facts:
     train_mode_evaluation: int = 0
     training: int = 0
     evaluation: int = 0
+    left_out: int = 0
     other_models: int = 0
     unmatched_rows: str = ""
     notes: dict[str, None] = field(default_factory=dict)
@@ -58,6 +61,11 @@ class Facts:
             told.append(
                 f"In {self.train_mode_evaluation:,} of {self.evaluation:,} evaluation passes the "
                 "network was in train mode."
+            )
+        if self.left_out:
+            told.append(
+                f"After step {EVERY_STEP_UNTIL:,} the watch left out {self.left_out:,} training "
+                f"passes, to cost about {MOST_COST:.0%} of the time; evaluations were all watched."
             )
         if self.skipped:
             told.append(f"A gradient scaler skipped steps, {self.skipped:,} in all.")

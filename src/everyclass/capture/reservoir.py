@@ -106,6 +106,10 @@ class Reservoir:
             wanted = self._evaluation.wants(number, self._expected)
         return number if wanted else None
 
+    def pass_over(self) -> None:
+        """The next training batch is not looked at; it has its number nevertheless."""
+        self._numbers[True] += 1
+
     def add(self, batch: KeptBatch, *, training: bool) -> None:
         """Keep a batch that was wanted; one that turns out too large is dropped."""
         size = _size((batch.args, batch.keywords, batch.targets, batch.outputs))

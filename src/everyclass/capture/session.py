@@ -32,6 +32,7 @@ from everyclass.capture.matching import main_losses, match_call
 from everyclass.capture.models import CallTap, ModelCall, copied, tensors_in
 from everyclass.capture.readings import LOOKS, HandWritten, read_like
 from everyclass.capture.reservoir import DEFAULT_BYTES, Reservoir
+from everyclass.capture.rhythm import Rhythm
 from everyclass.capture.roots import Roots
 from everyclass.capture.sites import Sites, calling_site
 from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
@@ -79,7 +80,9 @@ def _guarded(
 class Session:
     """Watches one script; the `Watcher` of `Patches`.
 
-    `findings` holds what a call alone proves; the monitor's are its own.
+    `findings` holds what a call alone proves; the monitor's are its own. Between two optimizer
+    steps the session may rest (see `Rhythm`): what is computed with gradients is then not looked
+    at, evaluations always are.
 
     Args:
         on_alarm: called with each alarm at once.
@@ -87,6 +90,7 @@ class Session:
         stop_on_collapse: end the script at the first alarm, with exit code 1.
         stop_after_steps: end the script after so many steps, with exit code 0.
         reservoir_bytes: bound of the kept batches.
+        rhythm: says which steps to rest in.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Session:
         stop_on_collapse: bool = False,
         stop_after_steps: int | None = None,
         reservoir_bytes: int = DEFAULT_BYTES,
+        rhythm: Rhythm | None = None,
     ) -> None:
         self.active = True
         self.failure: Exception | None = None
@@ -121,6 +126,9 @@ class Session:
         self.tap = CallTap(self._hook_before, self._hook_after)
         self.roots = Roots(self.facts, self.tap)
         self.window = Window()
+        self.rhythm = rhythm or Rhythm()
+        self._rests = False
+        self._evaluates_with_gradients = False
         self._on_alarm = on_alarm
         self._after_step = after_step
         self._stop_on_collapse = stop_on_collapse
@@ -154,6 +162,8 @@ class Session:
     ) -> LossRecord | None:
         """See `Watcher`."""
         self.facts.losses[name] += 1
+        if self._rests and torch.is_grad_enabled():
+            return None
         call = bind_loss(name, arguments, keywords)
         if call is None or not self._about_classes(call):
             return None
@@ -199,6 +209,8 @@ class Session:
     @_guarded
     def log_softmax(self, inputs: Tensor, outputs: Tensor) -> None:
         """See `Watcher`."""
+        if self._rests and torch.is_grad_enabled():
+            return
         if type(outputs) is not Tensor or outputs.dim() != 2:
             return
         for call in reversed(self.tap.recent):
@@ -209,6 +221,8 @@ class Session:
     @_guarded
     def gathered(self, values: Tensor, index: Tensor) -> None:
         """See `Watcher`."""
+        if self._rests and torch.is_grad_enabled():
+            return
         for call in reversed(self.tap.recent):
             known = call.log_probs
             if known is not None and known.data_ptr() == values.data_ptr():
@@ -266,6 +280,11 @@ class Session:
 
     @_guarded
     def _hook_before(self, module: nn.Module, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
+        if self._rests and torch.is_grad_enabled():
+            if module is self.roots.root:
+                self.facts.left_out += 1
+                self.reservoir.pass_over()
+            return
         call = self.tap.begin(module, args, kw)
         if call is None:
             return
@@ -281,6 +300,8 @@ class Session:
     def _hook_after(
         self, module: nn.Module, args: tuple[Any, ...], kw: dict[str, Any], output: Any
     ) -> None:
+        if self._rests and torch.is_grad_enabled():
+            return
         call = self.tap.end(module, output)
         if call is None:
             return
@@ -300,12 +321,16 @@ class Session:
     def loading_begins(self, loader: object) -> None:
         """See `Watcher`."""
         self._flush_candidate()
+        self._rests = False  # what begins may be an evaluation, with gradients too
         self._loading = loader
 
     @_guarded
     def batch_loaded(self, batch: object) -> None:
         """See `Watcher`."""
         self._flush_candidate()
+        if self._rests and torch.is_grad_enabled():
+            self._batch_targets = ()
+            return
         self._batch_targets = tuple(
             one
             for one in tensors_in(batch)
@@ -363,6 +388,10 @@ class Session:
         self._scaler_stepped = True
         self.facts.stepped[id(optimizer)] += 1
         self._flush_candidate()
+        if self._rests and not self._calls and not self.window.waiting:
+            if optimizer is self.roots.optimizer:
+                self._advance(optimizer)
+            return
         hand_written = self._read_by_hand()
         # Where the network was called for a loss of the script's own, losses that were computed
         # without gradients were not meant to train.
@@ -413,6 +442,9 @@ class Session:
         self.steps += 1
         if self.feed.monitor is not None:
             self.feed.monitor.advance(learning_rate=rate)
+        self._rests = not self._evaluates_with_gradients and self.rhythm.rests(
+            self.steps, self.seconds
+        )
         if self._after_step is not None:
             self._after_step()
         if self._stop_after_steps is not None and self.steps >= self._stop_after_steps:
@@ -435,6 +467,7 @@ class Session:
         fed = False
         for record, training in records.records:
             if not training:
+                self._evaluates_with_gradients |= record.gradients
                 self._evaluate(record)
             elif any(record is one for one in chosen):
                 fed = self._train(record) or fed
