@@ -1,6 +1,7 @@
 """What watching costs: the same training with and without, interleaved; ratios of medians.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/speed/watch.py [--blocks 5] [--repeats 5]
+        [--parts monitor turns settled script]
 
 Monitor: `monitor.step` with the layers watched, in a plain loop on constant batches, for a
 ResNet-18 (64 px, batch 32; at most 1 % wanted) and the tutorial's CNN (64 px, batch 32, and 256 px,
@@ -47,6 +48,7 @@ from everyclass.monitoring.monitor import Monitor
 N_CLASSES = 5
 BLOCK, WARM_UP = 64, 16
 EARLY_BLOCKS = 5
+PARTS = ("monitor", "turns", "settled", "script")
 EPOCH_STEPS, TIMED_EPOCHS = 16, 40
 TIMED_FROM = (3, 89)
 """Epochs: after the first ones have warmed up; after the share of watched steps has settled."""
@@ -241,6 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--blocks", type=int, default=5, help="of 64 pairs of steps, a network")
     parser.add_argument("--repeats", type=int, default=5, help="of the script, either way")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     print("| what | a step without | wall time | processor time | n |\n|---|---|---|---|---|")
@@ -253,20 +256,22 @@ def main() -> None:
         ("tutorial's CNN 256 px batch 4", _tutorial(256), 256, 4, 2 * options.blocks),
         ("ResNet-18 64 px batch 32", resnet, 64, 32, options.blocks),
     )
-    for name, make, side, batch, blocks in networks:
+    parts = set(options.parts)
+    for name, make, side, batch, blocks in networks if "monitor" in parts else ():
         pairs = blocks_of(make, side, batch, blocks, options.device)
         print_row(f"monitor, {name}", BLOCK, pairs)
-    for name, make, side, batch, blocks in networks:
+    for name, make, side, batch, blocks in networks if "turns" in parts else ():
         steps = (EARLY_BLOCKS + blocks) * BLOCK
         pairs = in_blocks(turns_of(make, side, batch, steps, settled=False)[0])
         early = f"first {EARLY_BLOCKS * BLOCK} steps"
         print_row(f"run in turns, {name}, {early}", BLOCK, pairs[:EARLY_BLOCKS])
         print_row(f"run in turns, {name}, later, every step", BLOCK, pairs[EARLY_BLOCKS:])
-    for name, make, side, batch, blocks in networks[:2]:
+    for name, make, side, batch, blocks in networks[:2] if "settled" in parts else ():
         times, share = turns_of(make, side, batch, blocks * BLOCK, settled=True)
         when = f"after step {EVERY_STEP_UNTIL:,} (1 step in {1 / share:.0f})"
         print_row(f"run in turns, {name}, {when}", BLOCK, in_blocks(times))
-    for first, pairs in zip(TIMED_FROM, script_pairs(options.repeats)):
+    whole = script_pairs(options.repeats) if "script" in parts else []
+    for first, pairs in zip(TIMED_FROM, whole):
         name = f"tutorial's CNN 64 px batch 32, from step {first * EPOCH_STEPS:,}"
         print_row(f"whole script, {name}", TIMED_EPOCHS * EPOCH_STEPS, pairs)
 

@@ -387,6 +387,20 @@ def test_the_prior_enters_log_probabilities_and_they_sum_to_one_again() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [("F.nll_loss(out, y)", "F.nll_loss(out.log_softmax(dim=1), y)"),
+     ("F.nll_loss(a + b, y)", "F.nll_loss((a + b).log_softmax(dim=1), y)")],
+)  # fmt: skip
+def test_logits_get_a_log_softmax(written: str, wanted: str) -> None:
+    assert edited(f"loss = {written}  #L\n", "log-softmax-added", facts=NLL) == [
+        f"-loss = {written}",
+        f"+loss = {wanted}",
+    ]
+    with pytest.raises(NotEditable, match="not nll_loss"):
+        edited(f"loss = {written}  #L\n", "log-softmax-added")
+
+
 def test_targets_take_the_shape_of_the_outputs() -> None:
     text = "loss = F.mse_loss(out, y.float())  #L\nval += F.mse_loss(out, y.float()).item()\n"
     assert edited(text, "targets-in-shape")[2:] == [
@@ -453,6 +467,23 @@ def test_weights_are_drawn_before_the_optimizer_is_built() -> None:
     lines = edited(text, "initialised-anew")
     assert lines[0] == "+for module in model.modules():"
     assert lines[-1] == '+model.get_submodule("fc").weight.data.mul_(0.1)'
+
+
+def test_hidden_sigmoids_become_relu_and_the_last_one_stays() -> None:
+    text = (
+        "import torch\nfrom torch import nn\n"
+        "model = nn.Sequential(  #M\n    nn.Linear(9, 9), nn.Sigmoid(),\n"
+        "    nn.Linear(9, 2), nn.Sigmoid(),\n)\nopt = SGD(model.parameters())  #O\n"
+    )
+    lines = edited(text, "hidden-relu")
+    assert lines[:2] == [
+        "-    nn.Linear(9, 9), nn.Sigmoid(),",
+        "+    nn.Linear(9, 9), torch.nn.ReLU(),",
+    ]
+    assert "+for module in model.modules():" in lines
+    assert not any("nn.Linear(9, 2)" in one for one in lines)
+    with pytest.raises(NotEditable, match="No sigmoid"):
+        edited(text.replace("nn.Linear(9, 9), nn.Sigmoid(),", "nn.Linear(9, 9),"), "hidden-relu")
 
 
 def test_two_changes_of_a_pair() -> None:

@@ -1,4 +1,4 @@
-"""Edits of the loss: weights, smoothing, the prior, the form of the targets.
+"""Edits of the loss: weights, smoothing, the prior, what it is given.
 
 Comes in: a `Script` and `Facts`. Goes out: an `Edit`, or NotEditable with the reason.
 """
@@ -122,6 +122,19 @@ def _constant(script: Script, facts: Facts) -> Splice:
     if not head:
         raise NotEditable("The script imports nothing at its head.")
     return script.after(head[-1], ["", note, *lines])
+
+
+def log_softmax_added(script: Script, facts: Facts) -> Edit:
+    """log_softmax over the classes between the network's output and `nll_loss`."""
+    if facts.loss != "nll_loss":
+        raise NotEditable("The loss is not nll_loss: it takes something else.")
+    scores = scores_of(loss_call(script, facts))
+    return Edit(
+        sentence="The loss gets the log_softmax of the outputs.",
+        splices=(
+            script.replace(scores, f"{grouped(scores, script.of(scores))}.log_softmax(dim=1)"),
+        ),
+    )
 
 
 def targets_in_shape(script: Script, facts: Facts) -> Edit:

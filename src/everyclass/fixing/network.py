@@ -1,4 +1,4 @@
-"""Edits of the network: dropout off, weights drawn again.
+"""Edits of the network: dropout off, weights drawn again, other activations.
 
 Comes in: a `Script` and `Facts`. Goes out: an `Edit`, or NotEditable with the reason.
 """
@@ -67,4 +67,25 @@ def standard_initialisation(script: Script, facts: Facts) -> Edit:
         sentence="Weights are drawn anew by He's scheme, the last layer's a tenth as large, before "
         "the optimizer is built.",
         splices=(script.before(script.statement_of(call), lines), *torch_named(script)),
+    )
+
+
+def hidden_relu(script: Script, facts: Facts) -> Edit:
+    """ReLU in place of each sigmoid and tanh layer before the last layer, and He's scheme."""
+    layers = [one for one in script.walk() if last_name(one.func) in ("Linear", "LazyLinear")]
+    end = script.start(layers[-1]) if layers else 0
+    found = [
+        one
+        for one in script.walk()
+        if last_name(one.func) in ("Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh")
+        and script.start(one) < end
+    ]
+    if not found:
+        raise NotEditable("No sigmoid or tanh layer was recognised before the last linear one.")
+    drawn = standard_initialisation(script, facts)
+    splices = [script.replace(one, "torch.nn.ReLU()") for one in found]
+    return Edit(
+        sentence="ReLU takes the place of sigmoid and tanh layers before the last layer. "
+        f"{drawn.sentence}",
+        splices=(*splices, *drawn.splices),
     )

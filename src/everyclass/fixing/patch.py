@@ -15,12 +15,13 @@ from everyclass.fixing.activation import logits_to_the_loss, no_last_activation
 from everyclass.fixing.facts import Edit, Facts
 from everyclass.fixing.inputs import standardise
 from everyclass.fixing.loss import (
+    log_softmax_added,
     prior_corrected,
     targets_in_shape,
     without_smoothing,
     without_weights,
 )
-from everyclass.fixing.network import no_dropout, standard_initialisation
+from everyclass.fixing.network import hidden_relu, no_dropout, standard_initialisation
 from everyclass.fixing.optimizer import constant_rate, no_weight_decay, rate_times, to_adam
 from everyclass.fixing.parameters import attach_parameters, unfreeze
 from everyclass.fixing.source import NotEditable, Script
@@ -31,6 +32,7 @@ Maker = Callable[[Script, Facts], Edit]
 
 MAKERS: Mapping[str, Maker] = {
     "probabilities-to-logits": logits_to_the_loss,
+    "log-softmax-added": log_softmax_added,
     "before-the-last-activation": no_last_activation,
     "parameters-attached": attach_parameters,
     "parameters-unfrozen": unfreeze,
@@ -49,6 +51,7 @@ MAKERS: Mapping[str, Maker] = {
     "rate-hundred-times": rate_times(100.0),
     "prior-corrected": prior_corrected,
     "initialised-anew": standard_initialisation,
+    "hidden-relu": hidden_relu,
     "gradients-clipped": clip_gradients,
     "adam": to_adam,
     "dropout-off": no_dropout,
