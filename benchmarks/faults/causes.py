@@ -4,6 +4,7 @@
     python benchmarks/faults/causes.py --out OUT --shard 0/2        one half; another machine, 1/2
     python benchmarks/faults/causes.py --out OUT --developed        guises developed with, alone
     python benchmarks/faults/causes.py --out OUT --held-out         guises kept aside, alone
+    python benchmarks/faults/causes.py --out OUT --calls watch      scripts that call the library
     python benchmarks/faults/causes.py --out OUT --list             what would be run, nothing is
     python benchmarks/faults/causes.py --out OUT --scripts FOLDER   the scripts alone, as files
     python benchmarks/faults/causes.py --out OUT --report           OUT's results as Markdown
@@ -26,7 +27,9 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
+from by_calls import Way, with_calls
 from causes_report import report
 from matrix import Plan, drawn
 from measure import Bench, Row, measured
@@ -60,6 +63,11 @@ def parsed() -> argparse.Namespace:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--held-out", action="store_true", help="guises kept aside, alone")
     which.add_argument("--developed", action="store_true", help="guises developed with, alone")
+    parser.add_argument(
+        "--calls",
+        choices=get_args(Way),
+        help="scripts that call the library themselves, of those that can (see by_calls)",
+    )
     parser.add_argument("--shard", default="0/1", help="i/n: trainings i, i + n, i + 2n, ...")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--time-limit", type=float, default=300.0, help="seconds for one script")
@@ -79,9 +87,17 @@ def chosen(options: argparse.Namespace, images: Path) -> list[Plan]:
         plans = [plan for plan in plans if plan.held_out]
     if options.developed:
         plans = [plan for plan in plans if not plan.held_out]
+    if options.calls:
+        plans = [plan for plan in plans if calls_fit(plan, options.calls)]
     plans = [plan for plan in plans if re.search(options.only, plan.key)][: options.limit]
     index, of = map(int, options.shard.split("/"))
     return plans[index::of]
+
+
+def calls_fit(plan: Plan, way: Way) -> bool:
+    """Whether faulty script and twin can be made to call the library."""
+    texts = (plan.faulty(), plan.twin())
+    return all(with_calls(text, way, budget=0) is not None for text in texts)
 
 
 def write_scripts(plans: list[Plan], folder: Path, images: Path) -> None:
@@ -154,6 +170,7 @@ def bench_of(
         default_changes=default_changes(),
         keep=options.out / "kept",
         twins=dict(twins),
+        calls=options.calls,
     )
 
 

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from by_calls import Way, with_calls
 from matrix import Fault, Plan
 from registry import Cell
 from remedied import TUTORIAL, remedied, with_changes
@@ -44,6 +45,7 @@ class Bench:
         keep: where the folders of runs that deserve a look are copied; None for nowhere.
         default_changes: cause -> the change that stands for it when no trial named one.
         twins: what healthy twins came to, by their text and seed; several plans share one.
+        calls: how watched scripts call the library themselves; None for `everyclass run`.
     """
 
     images: Path
@@ -53,6 +55,7 @@ class Bench:
     default_changes: Mapping[str, str]
     keep: Path | None = None
     twins: dict[str, Row] = field(default_factory=dict)
+    calls: Way | None = None
 
 
 def measured(plan: Plan, bench: Bench) -> Row:
@@ -166,12 +169,16 @@ def _run(
 ) -> Row:
     """What came of a script: its truth, and what was said about it when it was watched."""
     folder = Path(tempfile.mkdtemp(dir=bench.scratch))
+    if watched and bench.calls is not None:
+        called = with_calls(text, bench.calls, budget=bench.budget)
+        assert called is not None, "chosen without looking"
+        text = called
     (folder / "train.py").write_text(text)
     script = ["train.py", "--root", str(bench.images), "--seed", str(seed)]
     watch = ["run", "--out", "watch", "--budget", f"{bench.budget:g}", *script]
     begun = time.monotonic()
     child = multiprocessing.get_context("fork").Process(
-        target=forked, args=(folder, watch if watched else script)
+        target=forked, args=(folder, watch if watched and bench.calls is None else script)
     )
     child.start()
     child.join(bench.time_limit)

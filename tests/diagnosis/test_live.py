@@ -54,6 +54,31 @@ def test_a_rate_too_low_is_proved_on_a_live_model() -> None:
     assert f"<td>{diagnosis.answer.trial.words}</td>" in shown
 
 
+def test_a_fault_of_the_loop_is_suspected_where_copies_learn() -> None:
+    model = cnn()
+    initial_state = copy.deepcopy(model.state_dict())
+    optimizer = sgd(model, 0.2)
+    for images, labels in loader() * 5:
+        functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()  # and never zero_grad
+    diagnosis = everyclass.diagnose(
+        model,
+        loader(),
+        functional.cross_entropy,
+        optimizer,
+        initial_state=initial_state,
+        steps=120,
+        verdict="collapsed",
+        budget_seconds=12,
+    )
+    found = {one.id: one for one in diagnosis.causes}
+    assert diagnosis.causes[0].id == "gradients-not-cleared"
+    assert not found["gradients-not-cleared"].proved
+    assert "never cleared" in found["gradients-not-cleared"].sentence
+    assert any("zero_grad" in one.sentence for one in diagnosis.remedies)
+    assert any("own loop" in one for one in diagnosis.notes)
+
+
 def test_an_endless_loader_is_drawn_from_no_further_than_needed() -> None:
     drawn = 0
 

@@ -20,7 +20,7 @@ from everyclass.findings import CauseId
 
 FAULTS = Path(__file__).parents[2] / "benchmarks" / "faults"
 ALL_SETS = ("", "demo", "trashnet", "pbc")
-MODULES = ("matrix", "measure", "remedied", "causes_report", "registry", "compose")
+MODULES = ("matrix", "measure", "remedied", "causes_report", "registry", "compose", "by_calls")
 
 
 @pytest.fixture(scope="module")
@@ -370,3 +370,31 @@ def test_of_two_faults_each_must_break_it_alone(bench):
     assert not bench.measure._broke(dict(one, alone={"a": "broken", "b": "sound"}))
     bad_twin = dict(one, twin={"truth": truth("between")})
     assert not bench.measure._broke(bad_twin)
+
+
+@pytest.mark.parametrize("way", ["diagnose", "watch"])
+def test_scripts_that_call_the_library_leave_the_same_files(bench, plans, way, tmp_path):
+    texts = (
+        bench.by_calls.with_calls(plan.faulty(), way, budget=1)
+        for plan in of_kind(plans, "one")
+        if (plan.at.images, plan.base.script, plan.at.network) == ("digits", "plain", "mlp")
+    )
+    (tmp_path / "train.py").write_text(next(text for text in texts if text is not None))
+    told = subprocess.run(
+        [sys.executable, "train.py", "--epochs", "2"], cwd=tmp_path, text=True, capture_output=True
+    )
+    assert told.returncode == 0, told.stderr
+    found = json.loads((tmp_path / "watch" / "findings.json").read_text())
+    assert found["step"] > 40
+    ill = found["verdict"] != "healthy"
+    assert (tmp_path / "watch" / "diagnosis.json").exists() == ill
+    assert bool(found["checks"]) == ill
+
+
+def test_a_script_without_a_loop_of_its_own_cannot_call(bench, plans):
+    fits = Counter(
+        (plan.base.script, bench.by_calls.with_calls(plan.faulty(), "watch", budget=1) is not None)
+        for plan in plans
+    )
+    assert fits["plain", True] > 20
+    assert fits["lightning_fit", True] == fits["hf_trainer", True] == 0

@@ -99,6 +99,11 @@ def no_weight_decay(_: Lab, trainee: Trainee) -> None:
             group["weight_decay"] = 0.0
 
 
+def keep_gradients(_: Lab, trainee: Trainee) -> None:
+    """The fault that `clear_gradients` cures."""
+    trainee.clears = False
+
+
 def clear_gradients(_: Lab, trainee: Trainee) -> None:
     """Gradients start afresh at each step."""
     if trainee.clears:

@@ -96,8 +96,11 @@ def _causes(
     unrelated = None if cured else _unrelated(report)
     found += [unrelated] if unrelated is not None and unrelated.proved else []
     found += _facts(findings)
+    loop = [] if report.loop is None else [_of_loop(report.loop)]
     for issue in issues:
         assert issue.cause is not None
+        if issue.cause in _CONSEQUENCES:
+            found, loop = [*found, *loop], []
         found.append(
             Cause(
                 id=issue.cause,
@@ -107,6 +110,7 @@ def _causes(
                 evidence=issue.evidence,
             )
         )
+    found += loop
     found += [unrelated] if unrelated is not None else []
     if not proved:
         for trial in report.trials:
@@ -172,6 +176,17 @@ def _of_trial(
         sentence=sentence,
         trial=trial,
         evidence={} if issue is None else issue.evidence,
+    )
+
+
+def _of_loop(trial: Trial) -> Cause:
+    return Cause(
+        id=trial.causes[0],
+        proved=False,
+        sentence=f"On the same batches a copy trained by a plain loop gives {trial.changed:.2f} on "
+        f"{trial.images:,} held-out images, and one whose gradients are never cleared fails as "
+        f"this training did ({trial.control:.2f}; chance {trial.chance:.2f}).",
+        trial=trial,
     )
 
 
@@ -332,6 +347,7 @@ _STATES: dict[Verdict, str] = {
     "diverged": "The training has diverged",
 }
 _WITHOUT_TRIAL: dict[CauseId, str] = {
+    "gradients-not-cleared": "See whether each backward pass begins with optimizer.zero_grad().",
     "labels-unrelated": "Look at a few images with their labels as the loader gives them: file "
     "lists that are sorted differently, or a wrong column, are the usual reasons.",
     "augmentation-too-strong": "Look at a few training images as the network gets them: if you "

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from everyclass.diagnoses import Trial
+from everyclass.diagnosis.alterations import keep_gradients
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.changes import Change, changes
@@ -66,6 +67,18 @@ BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 2.0
 """To be learned by heart; passes between two looks; of the budget, that both sides of this proof
 may take even when nothing is left."""
 
+_LOOP_NOT_SEEN = (
+    " What fails may stand in the training's own loop, which copies do not share: zero_grad, step, "
+    "a detached loss, the order of the batches."
+)
+_GRADIENTS_KEPT = Change(
+    name="gradients-kept",
+    cause="gradients-not-cleared",
+    words="gradients that are never cleared",
+    remedy="",
+    apply=keep_gradients,
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialReport:
@@ -79,6 +92,8 @@ class TrialReport:
         steps: of the full length.
         reproduced: the control stayed ill.
         best: the highest score of any side, by name.
+        loop: where the unchanged copy learns and the training's own loop was not seen: a fault of
+            a loop with which a copy fails as well, beside the copy without it.
         notes: what a reader has to know.
         seconds: spent.
     """
@@ -90,6 +105,7 @@ class TrialReport:
     steps: int = 0
     reproduced: bool = False
     best: tuple[str, Score] | None = None
+    loop: Trial | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -159,7 +175,9 @@ class _Trials:
                 "The unchanged copy leaves the collapse in "
                 f"{sides.full} passes by itself (balanced accuracy "
                 f"{control.last.balanced_accuracy:.2f}): nothing can be proved against it."
+                + (_LOOP_NOT_SEEN if self._loop_unseen else "")
             )
+        loop = None if reproduced or not self._loop_unseen else self._with_loop_fault(control)
         at_once = self._at_once()
         tried = self._tried_causes(self._accused)
         if reproduced and not self._found(tried):
@@ -182,7 +200,23 @@ class _Trials:
             steps=sides.full,
             reproduced=reproduced,
             best=(best, known[best]),
+            loop=loop,
             notes=tuple(self._notes),
+        )
+
+    @property
+    def _loop_unseen(self) -> bool:
+        case = self._sides.case
+        return case.gradients_cleared is None and bool(case.steps) and self._sides.from_start
+
+    def _with_loop_fault(self, control: Side) -> Trial | None:
+        """A copy whose gradients add up, the control as its cure; None where it learns too."""
+        side = self._attempt((_GRADIENTS_KEPT,), self._sides.full)
+        if side is None or not _ill(side.last, self._starved):
+            return None
+        told = self._measured(side, [side.last], [control.scores[self._sides.full]])
+        return replace(
+            told, change="gradients-cleared", words="gradients cleared at each step", proved=False
         )
 
     # -- stages --------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ _SETTINGS: Mapping[str, Callable[[Facts], _Said | None]] = MappingProxyType(
         "balanced-batches": _correction("balanced-sampling"),
         "inputs-standardised": _inputs,
         "float32": _setting("precision", "fp32"),
-        # Proved of augmentation alone: see `augmentation_cause` of the trials.
+        # Proved of augmentation alone: `prescription` leaves the other cases out.
         "evaluation-images": _setting(
             "augmentation",
             (),
