@@ -216,13 +216,11 @@ assert 0.1 < first.std() < 0.3 and torch.equal(first, net[0].weight)
 """,
     "rate-capped": """
 w = torch.nn.Parameter(torch.zeros(1)); o = torch.optim.SGD([w], lr=1.0)
-def move(lr, steps):
-    before = w.item()
-    for _ in range(steps):
-        o.param_groups[0]["lr"] = lr; o.zero_grad(); w.sum().backward(); o.step()
-    return before - w.item()
-assert abs(move(1.0, 60) - 60) < 1e-3 and abs(move(2.0, 1) - 2) < 1e-3
-assert abs(move(9.0, 1) - 1) < 1e-3
+moved = []
+for lr in (1.0, 2.0, 9.0):
+    o.param_groups[0]["lr"] = lr; o.zero_grad(); w.sum().backward(); o.step()
+    moved.append(w.item())
+assert moved == [-1.0, -3.0, -4.0]
 """,
     "hidden-relu": """
 made = [torch.nn.Linear(4, 4), torch.nn.Sigmoid(), torch.nn.Linear(4, 2), torch.nn.Sigmoid()]

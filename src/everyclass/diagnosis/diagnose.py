@@ -220,7 +220,7 @@ def _unrelated(report: TrialReport) -> Cause | None:
     Source: the control of random labels is Zhang et al. 2017, arXiv:1611.03530.
     """
     reference = report.reference
-    if report.best is None or reference is None or not reference.little:
+    if report.best is None or reference is None or not reference.faint:
         return None
     permuted, by_heart = reference.permuted, reference.by_heart
     assert permuted is not None
@@ -238,6 +238,9 @@ def _unrelated(report: TrialReport) -> Cause | None:
     )
     own = _own(name, best, len(tried))
     seen = reference.on_evaluation
+    hidden = seen is not None and seen.tells and not seen.recognises
+    if not reference.little and not hidden:
+        return None
     if seen is None:
         sure = reference.nothing
         what = f"The labels {'tell' if sure else 'may tell'} nothing about the images"
@@ -263,10 +266,11 @@ def _unrelated(report: TrialReport) -> Cause | None:
             proved=True,
             sentence=f"{what}. {facts} {there}, and {on_training}.",
         )
+    shown = "nothing" if reference.little else "hardly anything"
     return Cause(
         id="augmentation-too-strong",
         proved=True,
-        sentence=f"Augmented, the training images show nothing of their class. {facts} {there}, "
+        sentence=f"Augmented, the training images show {shown} of their class. {facts} {there}, "
         f"and {on_training}.",
     )
 

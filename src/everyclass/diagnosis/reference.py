@@ -108,8 +108,8 @@ class Reference:
         permuted: the same after training with the labels of other images; None where it tells
             held-out images apart.
         by_heart: its decisions on a few images that it saw again and again; None likewise.
-        on_evaluation: what it makes of evaluation images, where it makes nothing of training's and
-            enough of them are known.
+        on_evaluation: what it makes of evaluation images, where it makes hardly anything of
+            training's and enough of them are known.
         images: it was trained on.
         passes: it made, of up to 32 images.
     """
@@ -136,6 +136,12 @@ class Reference:
     def little(self) -> bool:
         """The same with more room for doubt."""
         return self.able and _nothing(self.held_out, strictly=False)
+
+    @property
+    def faint(self) -> bool:
+        """It learns by heart, and of others so little that something hides it, if it is there."""
+        high = self.held_out.interval[1] - self.held_out.chance
+        return self.able and high < 2 * RECOVERED_ADVANTAGE * (1 - self.held_out.chance)
 
     @property
     def able(self) -> bool:
@@ -209,10 +215,11 @@ def ask_reference(
     )
     if beside.able and not beside.nothing and len(others[1]) < MANY_HELD_OUT:
         beside = replace(beside, held_out=_in_turns(own, others, told.scores[0], ask))
-    if not beside.nothing or not evaluation[0]:
+    if not beside.faint or not evaluation[0]:
         return beside
     seen, judged = _images(evaluation[0]), _images(evaluation[1])
-    asked, second = ask(seen, judged, own), ask(seen, judged, own, shift=1)
+    asked = ask(seen, judged, own, enough=_known)
+    second = ask(seen, judged, own, shift=1, enough=_known)
     agreed = [_kappa(a, b) for a, b in zip(asked.scores, second.scores)]
     return replace(
         beside,
