@@ -121,7 +121,10 @@ def _alone(plan: Plan, bench: Bench) -> dict[str, str]:
 
 
 def _repair(plan: Plan, row: Row, bench: Bench) -> Row:
-    answer = _answer(row["named"], bench.default_changes)
+    # Without an experiment, or where a change cannot be made, a cause's usual change says nothing.
+    left_out = set(row["excluded"]) if row["trials"] else set(bench.default_changes.values())
+    usual = {k: one for k, one in bench.default_changes.items() if one not in left_out}
+    answer = _answer(row["named"], usual)
     proposal = remedied(plan, answer)
     told: Row = {"how": proposal.how, "changes": list(proposal.changes), "restored": False}
     if proposal.script is None:
@@ -205,7 +208,14 @@ def _run(
 def read_diagnosis(path: Path) -> Row:
     """Causes in their order, what checks alone accuse in theirs, seconds of trials."""
     if not path.exists():
-        return {"diagnosed": False, "named": [], "checks": [], "trial_seconds": 0.0}
+        return {
+            "diagnosed": False,
+            "named": [],
+            "checks": [],
+            "trial_seconds": 0.0,
+            "trials": 0,
+            "excluded": [],
+        }
     told = json.loads(path.read_text())
     named = []
     for one in told["causes"]:
@@ -225,6 +235,10 @@ def read_diagnosis(path: Path) -> Row:
         "named": named,
         "checks": list(dict.fromkeys(accused)),
         "trial_seconds": told["seconds"],
+        "trials": len(told["trials"]),
+        "excluded": sorted(
+            name for name, why in told["excluded"].items() if "budget" not in why.lower()
+        ),
     }
 
 

@@ -387,6 +387,15 @@ def test_the_prior_enters_log_probabilities_and_they_sum_to_one_again() -> None:
     )
 
 
+def test_weights_become_those_of_the_counts() -> None:
+    text = "import torch\ncriterion = nn.CrossEntropyLoss(weight=w)\nl = criterion(out, y)  #L\n"
+    assert edited(text, "weights-balanced")[1] == (
+        "+criterion = nn.CrossEntropyLoss(weight=torch.tensor([0.5556, 5]))"
+    )
+    with pytest.raises(NotEditable, match="not recognised"):
+        edited(text.replace("weight=w", ""), "weights-balanced")
+
+
 @pytest.mark.parametrize(
     ("written", "wanted"),
     [("F.nll_loss(out, y)", "F.nll_loss(out.log_softmax(dim=1), y)"),

@@ -210,9 +210,11 @@ assert not net.training and net[1].running_mean.item() != 0.0 and net[1].momentu
 assert net(5 + torch.randn(8, 1, 4, 4)).mean().abs() < 0.5
 """,
     "initialised-anew": """
-net = torch.nn.Sequential(torch.nn.Linear(50, 50)); torch.nn.init.zeros_(net[0].weight)
+net = torch.nn.Sequential(torch.nn.Linear(50, 50), torch.nn.ReLU(), torch.nn.Linear(50, 50))
+torch.nn.init.zeros_(net[0].weight)
 net(torch.ones(1, 50)); first = net[0].weight.clone(); net(torch.ones(1, 50))
 assert 0.1 < first.std() < 0.3 and torch.equal(first, net[0].weight)
+assert 0.01 < net[2].weight.std() < 0.03
 """,
     "rate-capped": """
 w = torch.nn.Parameter(torch.zeros(1)); o = torch.optim.SGD([w], lr=1.0)
@@ -276,12 +278,15 @@ def test_a_diagnosis_is_read_in_its_order(bench, tmp_path):
             {"outcome": "issue", "cause": "batch-mixed"},
             {"outcome": "issue", "cause": "non-finite"},
         ],
+        "trials": [pair],
+        "excluded": {"adam": "The budget was spent.", "float32": "Weights are in float32."},
         "seconds": 3.5,
     }
     (tmp_path / "diagnosis.json").write_text(json.dumps(written))
     told = bench.measure.read_diagnosis(tmp_path / "diagnosis.json")
     assert told["checks"] == ["non-finite", "batch-mixed"]
     assert [one["id"] for one in told["named"]] == ["dead-units", "non-finite"]
+    assert (told["trials"], told["excluded"]) == (1, ["float32"])
     answer = bench.measure._answer(told["named"], {})
     assert answer == [("dead-units", "a"), ("batch-mixed", "b")]
     second = bench.measure._answer(told["named"][1:], {"non-finite": "float32"})

@@ -48,6 +48,7 @@ def prescribed(*changes: str, **values: Any) -> dict[str, Any] | None:
         ("weight-decay-off", {"weight_decay": 5.0}, {"weight_decay": 0.0}),
         ("smoothing-removed", {"label_smoothing": 0.9}, {"label_smoothing": 0.0}),
         ("weights-removed", {}, {"imbalance": ()}),
+        ("weights-balanced", {}, {"imbalance": ("weights-balanced",)}),
         ("prior-corrected", {"imbalance": ()}, {"imbalance": ("logit-adjustment",)}),
         ("balanced-batches", {}, {"imbalance": ("balanced-sampling",)}),
         ("float32", {"precision": "bf16"}, {"precision": "fp32"}),

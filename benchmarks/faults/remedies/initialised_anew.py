@@ -1,4 +1,5 @@
-# The weights are drawn by He's scheme at the network's first pass, other layers by torch's own.
+# The weights are drawn by He's scheme at the network's first pass, other layers by torch's own; the
+# last layer's a tenth as large.
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
@@ -20,6 +21,9 @@ def draw_once(module, args):
         drawn.add(id(module))
         with torch.no_grad():
             module.apply(draw)
+            layers = [one for one in module.modules() if isinstance(one, torch.nn.Linear)]
+            for last in layers[-1:]:
+                last.weight.mul_(0.1)
 
 
 register_module_forward_pre_hook(draw_once)

@@ -172,6 +172,19 @@ def without_weights(lab: Lab, trainee: Trainee) -> None:
     trainee.alter_loss.append(_without("weight", "pos_weight"))
 
 
+def balanced_weights(lab: Lab, trainee: Trainee) -> None:
+    """Class weights in inverse proportion to the class frequencies, in place of those given."""
+    spec = lab.material.spec
+    if spec.weight is None or spec.name not in ("cross_entropy", "nll_loss"):
+        raise NotApplicable("The loss has no class weights to put right.")
+    weights = (-lab.prior).exp() / len(lab.prior)
+
+    def alter(_: str, given: LossArguments) -> LossArguments:
+        return {**given, "weight": weights.to(given["input"])}
+
+    trainee.alter_loss.append(alter)
+
+
 def weights_cause(lab: Lab) -> CauseId:
     """With an even stream from an uneven set a sampler has corrected already."""
     known, stream = lab.case.class_counts, lab.class_counts

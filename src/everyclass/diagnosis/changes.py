@@ -12,6 +12,7 @@ from everyclass.diagnosis.alterations import (
     activation_cause,
     adam,
     attach_parameters,
+    balanced_weights,
     before_the_last_activation,
     capped_rate,
     clear_gradients,
@@ -76,7 +77,8 @@ class Change:
             cannot.
         on_evaluation: it is judged by evaluation images.
         stretch: it is trained so many times as long.
-        further: name of the change that goes further the same way; it is tried as well.
+        further: name of the change that goes further the same way; where this one helps, that one
+            is tried too.
         pairing: it gives images other labels, or another look.
         alone: it is tried when nothing else helped, and in no pair.
     """
@@ -194,6 +196,16 @@ _CHANGES: tuple[Change, ...] = (
         apply=without_weights,
         form=True,
         cause_of=weights_cause,
+        further="weights-balanced",
+    ),
+    Change(
+        name="weights-balanced",
+        cause="loss-weights-wrong",
+        words="class weights inversely proportional to the counts",
+        remedy="Make the class weights inversely proportional to the counts, in the order of the "
+        "outputs.",
+        apply=balanced_weights,
+        form=True,
     ),
     Change(
         name="smoothing-removed",

@@ -267,7 +267,23 @@ class _Trials:
             found += self._pairs([*tried, *found, *self._begun])
         if not self._found(found):
             found += self._alone()
-        return found
+        return [*found, *self._completed(tried, found)]
+
+    def _completed(self, accused: Sequence[Side], found: Sequence[Side]) -> list[Side]:
+        """An accused fault of form cured nothing, another change did: both together, where that
+        does better still, as when the one hides behind the other."""
+        helping = [one for one in found if self._helps(one) and len(one.changes) == 1]
+        if not helping:
+            return []
+        best = max(helping, key=lambda one: rank_of(one.last))
+        for side in accused:
+            form = len(side.changes) == 1 and side.changes[0].form
+            apart = self._causes(side) != self._causes(best) and not best.by_evaluation
+            if form and apart and self._sides.affords(1):
+                both = self._attempt((*side.changes, *best.changes), self._sides.full)
+                if both is not None and gain([best.last], [both.last]).low > 0:
+                    return [both]
+        return []
 
     def _paired_anew(self) -> list[Side]:
         """What gives an image another label, or another look."""

@@ -6,6 +6,7 @@ Comes in: a `Script` and `Facts`. Goes out: an `Edit`, or NotEditable with the r
 from __future__ import annotations
 
 import ast
+import math
 
 from everyclass.fixing.facts import Edit, Facts
 from everyclass.fixing.find import (
@@ -16,6 +17,7 @@ from everyclass.fixing.find import (
     scores_of,
     targets_of,
 )
+from everyclass.fixing.imports import torch_named
 from everyclass.fixing.source import (
     NotEditable,
     Script,
@@ -34,6 +36,29 @@ def without_weights(script: Script, facts: Facts) -> Edit:
     """The loss without class weights."""
     return _without(
         script, facts, ("weight", "pos_weight"), "Class weights are taken out of the loss."
+    )
+
+
+def balanced_weights(script: Script, facts: Facts) -> Edit:
+    """Class weights in inverse proportion to the class frequencies, in place of those given."""
+    if not facts.log_prior:
+        raise NotEditable("The class frequencies are not known.")
+    call = loss_call(script, facts)
+    given = [
+        found.value
+        for one in (call, *loss_constructors(script, call))
+        if (found := keyword(one, "weight")) is not None
+    ]
+    if not given:
+        raise NotEditable("Where the loss gets its weight was not recognised.")
+    counts = len(facts.log_prior)
+    weights = ", ".join(f"{math.exp(-one) / counts:.4g}" for one in facts.log_prior)
+    return Edit(
+        sentence="Class weights are inversely proportional to each class's share of the labels.",
+        splices=(
+            *(script.replace(one, f"torch.tensor([{weights}])") for one in given),
+            *torch_named(script),
+        ),
     )
 
 

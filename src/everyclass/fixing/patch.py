@@ -15,6 +15,7 @@ from everyclass.fixing.activation import logits_to_the_loss, no_last_activation
 from everyclass.fixing.facts import Edit, Facts
 from everyclass.fixing.inputs import standardise
 from everyclass.fixing.loss import (
+    balanced_weights,
     log_softmax_added,
     prior_corrected,
     targets_in_shape,
@@ -40,6 +41,7 @@ MAKERS: Mapping[str, Maker] = {
     "step-every-pass": step_every_pass,
     "targets-in-shape": targets_in_shape,
     "weights-removed": without_weights,
+    "weights-balanced": balanced_weights,
     "smoothing-removed": without_smoothing,
     "shuffled": shuffle,
     "inputs-standardised": standardise,

@@ -213,6 +213,7 @@ _SETTINGS: Mapping[str, Callable[[Facts], _Said | None]] = MappingProxyType(
         "weight-decay-off": _setting("weight_decay", 0.0),
         "smoothing-removed": _setting("label_smoothing", 0.0),
         "weights-removed": _without_weights,
+        "weights-balanced": _setting("imbalance", ("weights-balanced",)),
         "prior-corrected": _correction("logit-adjustment"),
         "balanced-batches": _correction("balanced-sampling"),
         "inputs-standardised": _inputs,
