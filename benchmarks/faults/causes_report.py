@@ -198,9 +198,10 @@ def _repaired(broken: Sequence[Row]) -> str:
                 )
             )
     text = (
-        "The first named cause's change, made to the faulty script and run again: restored when "
-        "validation images reach 95 % of the healthy twin's balanced accuracy. *By hand*: its own "
-        "cause was named, and no line that fits every script can put it right."
+        "The first named cause's change (of two faults those of the first two causes), made to the "
+        "faulty script and run again: restored when validation images reach 95 % of the healthy "
+        "twin's balanced accuracy. *By hand*: its own cause was named, and no line that fits every "
+        "script can put it right."
     )
     head = ("", "guises", "restored", "of those applied", "by hand", "by the tutorial's two fixes")
     return f"## Repair\n\n{text}\n\n{table(head, body)}" if body else ""

@@ -124,7 +124,7 @@ def _repair(plan: Plan, row: Row, bench: Bench) -> Row:
     # Without an experiment, or where a change cannot be made, a cause's usual change says nothing.
     left_out = set(row["excluded"]) if row["trials"] else set(bench.default_changes.values())
     usual = {k: one for k, one in bench.default_changes.items() if one not in left_out}
-    answer = _answer(row["named"], usual)
+    answer = _answer(row["named"], usual, most=len(plan.faults))
     proposal = remedied(plan, answer)
     told: Row = {"how": proposal.how, "changes": list(proposal.changes), "restored": False}
     if proposal.script is None:
@@ -146,17 +146,21 @@ def _restored(script: str, plan: Plan, row: Row, bench: Bench) -> Row:
 
 
 def _answer(
-    named: Sequence[Mapping[str, Any]], default_changes: Mapping[str, str]
+    named: Sequence[Mapping[str, Any]], default_changes: Mapping[str, str], *, most: int = 1
 ) -> list[tuple[str, str]]:
-    """(cause, change) of the first cause; of a pair of changes that cured together, both."""
-    if not named:
-        return []
-    first = named[0]
-    changes = first["change"].split(" + ") if first["change"] else []
-    if len(changes) < 2 or not first["proved"]:
-        change = changes[0] if len(changes) == 1 else default_changes.get(first["id"], "")
-        return [(first["id"], change)]
-    return list(zip(first["causes"], changes))
+    """(cause, change) of the first causes, as many as there are faults; of a pair of changes that
+    cured together, both."""
+    found: list[tuple[str, str]] = []
+    for one in named:
+        changes = one["change"].split(" + ") if one["change"] else []
+        if len(found) >= most or any(one["id"] == cause for cause, _ in found):
+            continue
+        if len(changes) > 1 and one["proved"]:
+            found += zip(one["causes"], changes)
+        else:
+            change = changes[0] if len(changes) == 1 else default_changes.get(one["id"], "")
+            found.append((one["id"], change))
+    return found
 
 
 # -- one script ------------------------------------------------------------------------------------

@@ -291,6 +291,12 @@ def test_a_diagnosis_is_read_in_its_order(bench, tmp_path):
     assert answer == [("dead-units", "a"), ("batch-mixed", "b")]
     second = bench.measure._answer(told["named"][1:], {"non-finite": "float32"})
     assert second == [("non-finite", "float32")]
+    two = [
+        {"id": "dead-units", "change": "", "proved": False, "causes": []},
+        {"id": "non-finite", "change": "adam", "proved": True, "causes": ["non-finite"]},
+    ]
+    assert bench.measure._answer(two, {}) == [("dead-units", "")]
+    assert bench.measure._answer(two, {}, most=2) == [("dead-units", ""), ("non-finite", "adam")]
     assert bench.measure.read_diagnosis(tmp_path / "none.json")["named"] == []
 
 
