@@ -34,7 +34,10 @@ class Trial:
         missed: classes that the changed side never recognises, of those with enough images.
         recovered: the changed side left the collapse: it tells the classes apart and misses none.
         proved: the interval lies above zero, the changed side recovered and the control did not, in
-            every seed, and with permuted labels the change helped nothing.
+            every seed, and neither negative control recovered.
+        sham: balanced accuracy after a change that ought to do nothing, another order of the
+            batches (and other draws); None where that was not tried.
+        permuted: of the changed side trained with the labels of other images; None likewise.
     """
 
     change: str
@@ -52,6 +55,8 @@ class Trial:
     recovered: bool
     proved: bool
     judged_on: Literal["held-out", "trained"] = "held-out"
+    sham: float | None = None
+    permuted: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
@@ -71,6 +76,8 @@ class Trial:
             "recovered": self.recovered,
             "proved": self.proved,
             "judged_on": self.judged_on,
+            "sham": self.sham,
+            "permuted": self.permuted,
         }
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from checks_zoo import batch, cnn, sgd
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from everyclass.diagnoses import Diagnosis
@@ -53,9 +53,11 @@ def ask(batches: tuple[CapturedBatch, ...]) -> Reference:
 
 
 def diagnosed(
-    training: tuple[CapturedBatch, ...], evaluation: tuple[CapturedBatch, ...] = ()
+    training: tuple[CapturedBatch, ...],
+    evaluation: tuple[CapturedBatch, ...] = (),
+    model: nn.Module | None = None,
 ) -> Diagnosis:
-    model = cnn()
+    model = cnn() if model is None else model
     case = Case(
         model=model,
         optimizers=(sgd(model, 0.05),),
@@ -145,6 +147,25 @@ def test_an_augmentation_that_leaves_nothing_is_told_from_wrong_labels() -> None
     remedies = {one.cause: one.sentence for one in (*augmented.remedies, *wrong.remedies)}
     assert "weaken the augmentation" in remedies["augmentation-too-strong"]
     assert "with their labels" in remedies["labels-unrelated"]
+
+
+def test_a_network_that_is_too_small_is_suspected() -> None:
+    class Narrow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.narrow = nn.Conv2d(3, 1, 1)
+            self.fc = nn.Linear(1, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.fc((1e4 * self.narrow(images).mean((2, 3))).sin())
+
+    told = diagnosed(captured(), model=Narrow())
+    found = {one.id: one for one in told.causes}
+    assert not any(one.proved for one in told.causes)
+    assert found["model-too-small"].evidence["parameters"] == 12
+    assert any("larger network" in one.sentence for one in told.remedies)
+    assert "not what is in the way" in found["model-too-small"].sentence
+    assert not any("not what is in the way" in one for one in told.notes)
 
 
 def test_labels_that_lag_one_place_behind_are_found() -> None:

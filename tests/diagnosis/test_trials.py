@@ -100,6 +100,9 @@ def test_a_rate_too_low_is_proved_and_nothing_is_touched() -> None:
     assert best.ci95[0] > 0
     assert best.control < 0.5 < best.changed
     assert best.seeds == 2
+    assert best.sham is not None
+    assert best.permuted is not None
+    assert max(best.sham, best.permuted) < 0.5
 
 
 def test_how_far_to_go_with_a_rate_is_tried_too() -> None:

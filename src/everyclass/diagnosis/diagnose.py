@@ -22,6 +22,9 @@ from everyclass.findings import CauseId, CheckResult, Finding
 LEAST_GAIN = 0.02
 """Gain of a change that cures nothing, from which it is told as a suspicion."""
 
+MUCH_LARGER = 4
+"""Times as many parameters, from which a network of ours says that another may be too small."""
+
 
 def diagnose_case(
     case: Case,
@@ -61,7 +64,10 @@ def diagnose_case(
         on_trial=on_trial,
         clock=clock,
     )
-    causes = _causes(issues, report, classes, findings)
+    parameters = sum(one.numel() for one in case.model.parameters())
+    causes = _causes(issues, report, classes, findings, parameters)
+    small = any(one.id == "model-too-small" for one in causes)
+    told_apart = "" if small else _told_apart(report)
     return Diagnosis(
         verdict=verdict,
         step=case.steps or 0,
@@ -71,7 +77,7 @@ def diagnose_case(
         remedies=tuple(_remedies(causes, issues, case)),
         trials=report.trials,
         excluded=report.excluded,
-        notes=report.notes,
+        notes=(*report.notes, told_apart) if told_apart else report.notes,
         checks=found,
         seconds=report.seconds,
     )
@@ -82,8 +88,13 @@ def _causes(
     report: TrialReport,
     classes: Sequence[str],
     findings: Sequence[Finding],
+    parameters: int,
 ) -> tuple[Cause, ...]:
-    """Proved ones by their gain, accused ones first among them; then facts, then suspicions."""
+    """Proved ones by their gain, accused ones first among them; then facts, then suspicions.
+
+    Args:
+        parameters: of the network.
+    """
     by_cause = {one.cause: one for one in reversed(issues)}
     proved = [one for one in report.trials if one.proved]
     proved.sort(key=lambda one: (one.causes[0] not in by_cause, -one.gain))
@@ -116,6 +127,8 @@ def _causes(
         for trial in report.trials:
             if trial.ci95[0] > 0 and trial.gain >= LEAST_GAIN:
                 found += [_of_trial(cause, trial, None, classes) for cause in trial.causes]
+    small = _too_small(report, parameters)
+    found += [] if small is None else [small]
     first: dict[CauseId, Cause] = {}
     for told in found:
         first.setdefault(told.id, told)
@@ -163,7 +176,7 @@ def _of_trial(
     facts = (
         f"With {trial.words} balanced accuracy on {trial.images:,} {_images(trial)} is "
         f"{trial.changed:.2f} instead of {trial.control:.2f} (chance {trial.chance:.2f}; gain "
-        f"{trial.ci95[0]:+.2f} to {trial.ci95[1]:+.2f}, 95 %, {_sides(trial)})"
+        f"{trial.ci95[0]:+.2f} to {trial.ci95[1]:+.2f}, 95 %, {_sides(trial)}{_controls(trial)})"
     )
     missed = ""
     if trial.missed and not trial.proved:
@@ -201,6 +214,16 @@ def _sides(trial: Trial) -> str:
         return "the weights as they are"
     seeds = "one order" if trial.seeds == 1 else f"{trial.seeds} orders"
     return f"{trial.steps:,} batches from the same start, {seeds}"
+
+
+def _controls(trial: Trial) -> str:
+    """The negative controls of a proof."""
+    if trial.sham is None or trial.permuted is None:
+        return ""
+    return (
+        f"; another order of the batches alone gives {trial.sham:.2f}, the change with permuted "
+        f"labels {trial.permuted:.2f}"
+    )
 
 
 def _beside(trial: Trial | None) -> str:
@@ -272,6 +295,36 @@ def _unrelated(report: TrialReport) -> Cause | None:
         proved=True,
         sentence=f"Augmented, the training images show {shown} of their class. {facts} {there}, "
         f"and {on_training}.",
+    )
+
+
+def _told_apart(report: TrialReport) -> str:
+    """What a network of ours makes of images that no side of a trial tells apart; "" without."""
+    reference = report.reference
+    helped = any(one.recovered for one in report.trials if one.steps)
+    if reference is None or not reference.tells or not report.reproduced or helped:
+        return ""
+    told = reference.held_out
+    return (
+        f"A small residual network of ours, {reference.parameters:,} parameters, tells the images "
+        f"apart after {reference.passes:,} passes ({told.balanced_accuracy:.2f} on "
+        f"{len(told.targets):,} held-out images, {_interval(told)}): images and labels are not "
+        "what is in the way."
+    )
+
+
+def _too_small(report: TrialReport, parameters: int) -> Cause | None:
+    """A network with far fewer parameters than ours, where ours learns and nothing helps it."""
+    told = _told_apart(report)
+    reference = report.reference
+    if not told or reference is None or parameters * MUCH_LARGER > reference.parameters:
+        return None
+    return Cause(
+        id="model-too-small",
+        proved=False,
+        sentence=f"This network has {parameters:,} parameters, and of the {len(report.trials)} "
+        f"changes that were tried none makes it tell the images apart. {told}",
+        evidence={"parameters": parameters, "parameters_of_ours": reference.parameters},
     )
 
 
@@ -351,6 +404,7 @@ _STATES: dict[Verdict, str] = {
     "diverged": "The training has diverged",
 }
 _WITHOUT_TRIAL: dict[CauseId, str] = {
+    "model-too-small": "Use a larger network: more channels first, then more layers.",
     "gradients-not-cleared": "See whether each backward pass begins with optimizer.zero_grad().",
     "labels-unrelated": "Look at a few images with their labels as the loader gives them: file "
     "lists that are sorted differently, or a wrong column, are the usual reasons.",

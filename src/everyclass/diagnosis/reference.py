@@ -112,6 +112,7 @@ class Reference:
             training's and enough of them are known.
         images: it was trained on.
         passes: it made, of up to 32 images.
+        parameters: of its own.
     """
 
     held_out: Score
@@ -119,6 +120,7 @@ class Reference:
     by_heart: Score | None
     images: int
     passes: int
+    parameters: int
     on_evaluation: OnEvaluation | None = None
 
     @property
@@ -203,6 +205,7 @@ def ask_reference(
         by_heart=None,
         images=len(own[0]),
         passes=told.passes,
+        parameters=told.parameters,
     )
     if first.tells:
         return first
@@ -292,6 +295,7 @@ def _known(score: Score) -> bool:
 class _Asked:
     scores: tuple[Score, ...]
     passes: int
+    parameters: int
 
 
 def _trained(
@@ -333,7 +337,8 @@ def _trained(
         scores = tuple(_score(mean, wanted) for mean, (_, wanted) in zip(means, judged))
         if enough(scores[0]):
             break
-    return _Asked(scores=scores, passes=passes)
+    n = sum(one.numel() for one in network.parameters())
+    return _Asked(scores=scores, passes=passes, parameters=n)
 
 
 def _answers(network: nn.Module, images: Tensor) -> Tensor:

@@ -11,6 +11,10 @@ nobody knows, all changes are tried for a quarter of the length, the best third 
 halving: Jamieson and Talwalkar 2016, arXiv:1502.07943), and when no single change suffices the best
 are tried in pairs. Where labels say nothing, an accused fault of form is tried on a few images to
 be learned by heart.
+
+What helps is repeated with the batches in another order, beside two negative controls: the
+unchanged copy in that order (a sham: it ought to do nothing), and the changed one with permuted
+labels.
 """
 
 from __future__ import annotations
@@ -441,20 +445,29 @@ class _Trials:
     def _trial(self, side: Side, *, confirm: bool) -> Trial:
         sides = self._sides
         before, after = [self._before(side)], [side.scores[sides.full]]
-        guarded = False
+        sham: Score | None = None
+        permuted: Score | None = None
         if confirm:
             try:
                 for seed in SEEDS[1:]:
-                    sides.train(sides.control(seed), sides.full)
+                    sham = sides.train(sides.control(seed), sides.full)
                     again = sides.make(side.changes, seed=seed)
                     after.append(sides.train(again, sides.full))
                     before.append(self._before(again))
                 permuted = self._permuted(side.changes)
-                guarded = permuted is not None and not permuted.recovered
             except (NotApplicable, TrialError) as error:
                 self._notes.append(f"{side.name} could not be repeated: {reason(error)}")
         told = self._measured(side, before, after)
-        return replace(told, proved=guarded and told.recovered and told.ci95[0] > 0)
+        # Neither negative control may leave the collapse: another order of the batches alone, nor
+        # the change with labels that belong to other images.
+        guarded = sham is not None and not cured(sides.control().last, sham)
+        guarded = guarded and permuted is not None and not permuted.recovered
+        return replace(
+            told,
+            proved=guarded and told.recovered and told.ci95[0] > 0,
+            sham=None if sham is None else sham.balanced_accuracy,
+            permuted=None if permuted is None else permuted.balanced_accuracy,
+        )
 
     def _measured(self, side: Side, before: Sequence[Score], after: Sequence[Score]) -> Trial:
         measured = gain(before, after)
