@@ -1,7 +1,7 @@
 """One pass over the images of a table -> Audit.
 
 Comes in: a table. Goes out: an `Audit`. Every image is read and decoded once, by threads, and what
-was seen of it goes into an `AuditState`, whose size does not depend on that of the images (24
+was seen of it goes into an `AuditState`, whose size does not depend on that of the images (48
 bytes an image). States merge in any order to the same audit, so the same code runs over threads,
 processes and machines: `examine` images anywhere, `update` a state, `merge` states, `finish`.
 """
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from everyclass.errors import InputError
 from everyclass.images.audit_summary import KindCounts, KindKey, Seen, summarise
 from everyclass.images.audit_values import SPLITS_OR_NONE, Audit, SplitOrNone
+from everyclass.images.likeness import Greys, grey_square, likeness_codes
 from everyclass.images.pixels import (
     NO_SUCH_FILE,
     UnreadableImage,
@@ -52,6 +53,7 @@ class ImageFacts:
         kind: format, mode and bits of a channel as stored.
         reduced: a giant, decoded at a fraction of its size.
         histogram: (3, 256) int64, pixel values at the training size.
+        grey: (32, 32) uint8, what alike images are found by.
     """
 
     row: int
@@ -62,6 +64,7 @@ class ImageFacts:
     kind: KindKey
     reduced: bool
     histogram: npt.NDArray[np.int64]
+    grey: Greys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,7 @@ def examine(
         kind=(decoded.format, decoded.mode, decoded.bit_depth),
         reduced=decoded.reduced_by > 1,
         histogram=channel_histogram(decoded.rgb),
+        grey=grey_square(decoded.rgb),
     )
 
 
@@ -109,6 +113,8 @@ class AuditState:
     def __init__(self) -> None:
         self._rows = array("q")
         self._digests = bytearray()
+        self._likeness_rows = array("q")
+        self._likeness = bytearray()
         self._histograms: dict[SplitOrNone, npt.NDArray[np.int64]] = {}
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._kinds: dict[KindKey, KindCounts] = {}
@@ -130,6 +136,9 @@ class AuditState:
                 self._reduced += facts.reduced
         if images:
             self._add_pixels(images, np.stack([facts.histogram for facts in images]))
+            codes, tell = likeness_codes(np.stack([facts.grey for facts in images]))
+            self._likeness_rows.extend(images[place].row for place in np.flatnonzero(tell))
+            self._likeness += codes[tell].tobytes()
 
     def _add_pixels(self, images: Sequence[ImageFacts], histograms: npt.NDArray[np.int64]) -> None:
         """Add what the histograms, (B, 3, 256), say of these images."""
@@ -153,6 +162,8 @@ class AuditState:
         """Take in all that another state has seen. The order of merging changes nothing."""
         self._rows.extend(other._rows)
         self._digests += other._digests
+        self._likeness_rows.extend(other._likeness_rows)
+        self._likeness += other._likeness
         for split, histogram in other._histograms.items():
             self._add_histogram(split, histogram)
         self._sizes.update(other._sizes)
@@ -199,9 +210,14 @@ class AuditState:
             )
         order = np.argsort(rows)
         digests = np.frombuffer(self._digests, dtype=[("high", ">u8"), ("low", ">u8")])
+        codes = np.frombuffer(self._likeness, dtype=np.uint64).reshape(-1, 2)
+        likeness_rows = np.array(self._likeness_rows, dtype=np.int64)
+        by_row = np.argsort(likeness_rows)
         seen = Seen(
             rows=rows[order],
             digests=digests[order],
+            likeness_rows=likeness_rows[by_row],
+            likeness=codes[by_row],
             histograms=self._histograms,
             sizes=self._sizes,
             kinds=self._kinds,

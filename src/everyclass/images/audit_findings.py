@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from everyclass.images.audit_likeness import near_duplicate_warnings
 from everyclass.images.audit_values import (
     HARMS,
     SPLITS_OR_NONE,
     Audit,
     AuditWarning,
-    FoundImage,
     Harm,
 )
+from everyclass.images.audit_words import name_of, share_of, short_name
 from everyclass.images.readers_rules import listed, plural
 from everyclass.stats.collapse import LEAST_TRAIN_IMAGES
 
@@ -34,6 +35,7 @@ _GREY_MODES = frozenset({"1", "L", "LA", "La", "F"})
 def find_warnings(audit: Audit) -> tuple[AuditWarning, ...]:
     """Every warning that the facts give rise to, by harm and then in the order of `CHECKS`."""
     found = [warning for check in CHECKS if (warning := check(audit)) is not None]
+    found += near_duplicate_warnings(audit)
     return tuple(sorted(found, key=lambda warning: HARMS.index(warning.harm)))
 
 
@@ -51,7 +53,7 @@ def _copies_across_splits(audit: Audit) -> AuditWarning | None:
     first = min((f for f in example if f.split), key=lambda f: SPLITS_OR_NONE.index(f.split))
     other = next(found for found in example if found.split not in ("", first.split))
     what = (
-        f"{plural(leaked, 'image')} to evaluate on ({_share(leaked, evaluated)}) "
+        f"{plural(leaked, 'image')} to evaluate on ({share_of(leaked, evaluated)}) "
         f"{'is' if leaked == 1 else 'are'} in train as well, byte for byte: memory is measured, "
         "not recognition"
         if leaked
@@ -61,7 +63,8 @@ def _copies_across_splits(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="duplicates-across-splits",
         harm=_harm_of_copies(leaked, evaluated) if leaked else "notable",
-        sentence=f"{what}. First: {_name(first)} ({first.split}), {_name(other)} ({other.split}).",
+        sentence=f"{what}. First: {name_of(first)} ({first.split}), {name_of(other)} "
+        f"({other.split}).",
         remedy="Remove the copies, or give all copies of an image one value in a group column: "
         "a group stays in one split.",
         evidence={"groups": len(groups), "leaked": leaked, "evaluated": evaluated},
@@ -83,7 +86,7 @@ def _copies_across_labels(audit: Audit) -> AuditWarning | None:
         id="duplicates-across-labels",
         harm=_harm_of_copies(images, audit.n),
         sentence=f"{plural(images, 'image')} in {plural(len(groups), 'group')} of identical files "
-        f"carry different labels; first: {_name(first)} is '{first.label}', {_name(other)} is "
+        f"carry different labels; first: {name_of(first)} is '{first.label}', {name_of(other)} is "
         f"'{other.label}'. At most one label of each group is right.",
         remedy="Decide on one label for each group, or remove its images.",
         evidence={"groups": len(groups), "images": images},
@@ -210,8 +213,8 @@ def _unreadable(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="unreadable",
         harm="harmful",
-        sentence=f"{plural(n, 'image')} ({_share(n, n + audit.n)}) cannot be read and "
-        f"{'is' if n == 1 else 'are'} left out; first: {_short(first.image)}: {first.reason}.",
+        sentence=f"{plural(n, 'image')} ({share_of(n, n + audit.n)}) cannot be read and "
+        f"{'is' if n == 1 else 'are'} left out; first: {short_name(first.image)}: {first.reason}.",
         remedy="Restore the files from their source, or remove them.",
         evidence={"images": n, "of": n + audit.n},
     )
@@ -226,7 +229,7 @@ def _set_aside(audit: Audit) -> AuditWarning | None:
         id="set-aside",
         harm="harmful",
         sentence=f"{plural(n, 'row')} of {audit.source} cannot be used and "
-        f"{'is' if n == 1 else 'are'} left out; first: {_short(first.image)}: {first.reason}.",
+        f"{'is' if n == 1 else 'are'} left out; first: {short_name(first.image)}: {first.reason}.",
         remedy="Mend these rows, or remove them.",
         evidence={"rows": n},
     )
@@ -241,9 +244,9 @@ def _blank(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="blank",
         harm="harmful",
-        sentence=f"{plural(n, 'image')} ({_share(n, audit.n)}) "
+        sentence=f"{plural(n, 'image')} ({share_of(n, audit.n)}) "
         f"{'shows' if n == 1 else 'show'} one colour and nothing else; first: "
-        f"{_name(first.found)}, {shade} (level {first.level} of 255).",
+        f"{name_of(first.found)}, {shade} (level {first.level} of 255).",
         remedy="Look at them, and remove what holds no picture: its label teaches nothing.",
         evidence={"images": n, "of": audit.n},
     )
@@ -261,7 +264,7 @@ def _narrow_range(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="narrow-range",
         harm="harmful",
-        sentence=f"{plural(n, 'image')} ({_share(n, audit.n)}; {kind.format}, {kind.mode}, "
+        sentence=f"{plural(n, 'image')} ({share_of(n, audit.n)}; {kind.format}, {kind.mode}, "
         f"{kind.bit_depth} bits) {'has' if n == 1 else 'have'} values {kind.low} to {kind.high} "
         "of 0 to 255 only, once decoded: nearly one colour.",
         remedy="Their values fill a part of the 16 bits, as those of a 12-bit camera do. Export "
@@ -286,8 +289,8 @@ def _copies(audit: Audit) -> AuditWarning | None:
         id="duplicates",
         harm="notable",
         sentence=f"{plural(extra, 'file is a copy', 'files are copies')} of other files with the "
-        f"same label and split ({_share(extra, audit.n)}); first: {_name(first)} and "
-        f"{_name(second)}.",
+        f"same label and split ({share_of(extra, audit.n)}); first: {name_of(first)} and "
+        f"{name_of(second)}.",
         remedy="Remove the copies: they count double, and make intervals too narrow.",
         evidence={"groups": len(groups), "extra": extra},
     )
@@ -315,7 +318,7 @@ def _enlarged(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="enlarged",
         harm="notable",
-        sentence=f"{plural(n, 'image')} ({_share(n, audit.n)}) {'has' if n == 1 else 'have'} a "
+        sentence=f"{plural(n, 'image')} ({share_of(n, audit.n)}) {'has' if n == 1 else 'have'} a "
         f"side shorter than {audit.side} px and {'is' if n == 1 else 'are'} enlarged.",
         remedy="Enlarging adds no detail; a smaller --image-size trains faster. Where enlarged "
         "images belong to one class, their blur gives it away.",
@@ -330,7 +333,7 @@ def _stretched(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="stretched",
         harm="notable",
-        sentence=f"{plural(n, 'image')} ({_share(n, audit.n)}) {'is' if n == 1 else 'are'} more "
+        sentence=f"{plural(n, 'image')} ({share_of(n, audit.n)}) {'is' if n == 1 else 'are'} more "
         "than twice as long as wide: the square they become distorts them.",
         remedy="Crop them to what matters, if shape tells the classes apart.",
         evidence={"images": n, "of": audit.n},
@@ -345,8 +348,8 @@ def _depth_lost(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="depth-lost",
         harm="notable",
-        sentence=f"{plural(n, 'image')} ({_share(n, audit.n)}) with up to {deepest} bits a channel "
-        f"{'is' if n == 1 else 'are'} brought to 8 bits.",
+        sentence=f"{plural(n, 'image')} ({share_of(n, audit.n)}) with up to {deepest} bits a "
+        f"channel {'is' if n == 1 else 'are'} brought to 8 bits.",
         remedy="Nothing to do, unless the classes differ in faint shades: then spread these over "
         "8 bits when exporting.",
         evidence={"images": n, "of": audit.n, "bit_depth": deepest},
@@ -360,7 +363,7 @@ def _grey_and_colour(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="grey-and-colour",
         harm="notable",
-        sentence=f"{plural(grey, 'image')} ({_share(grey, audit.n)}) stored as grey, "
+        sentence=f"{plural(grey, 'image')} ({share_of(grey, audit.n)}) stored as grey, "
         f"{audit.n - grey:,} as colour.",
         remedy="See whether one class is mostly grey: the network would learn that instead. If so, "
         "turn all images grey.",
@@ -388,7 +391,7 @@ def _unlabelled(audit: Audit) -> AuditWarning | None:
     return AuditWarning(
         id="unlabelled",
         harm="notable",
-        sentence=f"{plural(n, 'image')} ({_share(n, audit.n)}) "
+        sentence=f"{plural(n, 'image')} ({share_of(n, audit.n)}) "
         f"{'has' if n == 1 else 'have'} no label and {'takes' if n == 1 else 'take'} no part in "
         "training.",
         remedy="Label them, or leave them.",
@@ -424,25 +427,9 @@ def _is_grey(mode: str) -> bool:
     return mode in _GREY_MODES or mode.startswith("I;16")
 
 
-def _share(part: int, whole: int) -> str:
-    """A percentage that never rounds something to nothing: "under 0.1%"."""
-    if 0 < part < 0.001 * whole:
-        return "under 0.1%"
-    return f"{part / whole:.1%}" if whole else "0%"
-
-
 def _classes(names: Sequence[str]) -> str:
     return f"{'Class' if len(names) == 1 else 'Classes'} {listed(names)}"
 
 
 def _has(names: Sequence[str]) -> str:
     return "has" if len(names) == 1 else "have"
-
-
-def _name(found: FoundImage) -> str:
-    return _short(found.image)
-
-
-def _short(image: str) -> str:
-    """The last two parts of a path: enough to find it, short enough for a line."""
-    return "/".join(image.replace("\\", "/").rstrip("/").rsplit("/", 2)[-2:])

@@ -30,7 +30,9 @@ from everyclass.images.audit_values import (
     Spread,
     StraddlingGroup,
 )
+from everyclass.images.likeness import alike_pairs
 from everyclass.images.table import ImageTable, SetAside
+from everyclass.stats.hamming import chained
 from everyclass.stats.moments import ChannelMoments, pooled
 
 KindKey = tuple[str, str, int]
@@ -66,6 +68,8 @@ class Seen:
     Args:
         rows: (R,) int64, the readable rows, ascending.
         digests: (R,) of two 8-byte fields, content digests of these rows.
+        likeness_rows: (L,) int64, those rows that have enough contrast, ascending.
+        likeness: (L, 2) uint64, their codes (`likeness.likeness_codes`).
         histograms: split -> (3, 256) int64, pixel values at the training size.
         sizes: (width, height) -> images.
         kinds: format, mode and depth -> what is known of them.
@@ -76,6 +80,8 @@ class Seen:
 
     rows: npt.NDArray[np.int64]
     digests: npt.NDArray[np.void]
+    likeness_rows: npt.NDArray[np.int64]
+    likeness: npt.NDArray[np.uint64]
     histograms: Mapping[SplitOrNone, npt.NDArray[np.int64]]
     sizes: Counter[tuple[int, int]]
     kinds: Mapping[KindKey, KindCounts]
@@ -110,6 +116,7 @@ def summarise(seen: Seen, table: ImageTable, *, side: int) -> Audit:
         set_aside=table.set_aside,
         blank=tuple(BlankImage(found=_found(table, row), level=level) for row, level in seen.blank),
         duplicates=_duplicates(seen, table),
+        near_duplicates=_near_duplicates(seen, table),
         straddling=_straddling(seen.rows, table),
         label_order=_label_order(train_labels[train_labels >= 0]),
         notes=table.notes,
@@ -210,6 +217,24 @@ def _duplicates(seen: Seen, table: ImageTable) -> tuple[DuplicateGroup, ...]:
     return tuple(
         DuplicateGroup(images=tuple(_found(table, int(row)) for row in group))
         for group in sorted(groups, key=lambda group: int(group[0]))
+    )
+
+
+def _near_duplicates(seen: Seen, table: ImageTable) -> tuple[DuplicateGroup, ...]:
+    """Groups of files that look alike, by their first row; of identical files the first stands
+    for all."""
+    _, first = np.unique(seen.digests, return_index=True)
+    distinct = np.isin(seen.likeness_rows, seen.rows[first])
+    rows = seen.likeness_rows[distinct]
+    group_of = chained(alike_pairs(seen.likeness[distinct]), len(rows))
+    sizes = np.bincount(group_of, minlength=len(rows))
+    order = np.argsort(group_of, kind="stable")
+    together = order[sizes[group_of[order]] > 1]
+    starts = np.flatnonzero(np.diff(group_of[together], prepend=-1))
+    return tuple(
+        DuplicateGroup(images=tuple(_found(table, int(row)) for row in group))
+        for group in np.split(rows[together], starts[1:])
+        if len(group)
     )
 
 

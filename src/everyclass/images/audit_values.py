@@ -144,7 +144,7 @@ class BlankImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateGroup:
-    """Files with the same content, byte for byte, in table order."""
+    """Files with the same content, byte for byte, or files that look alike; in table order."""
 
     images: tuple[FoundImage, ...]
 
@@ -210,6 +210,9 @@ class Audit:
         reduced: giants that were decoded at a fraction of their size.
         unreadable: images that the pass could not read, with the decoder's reason.
         set_aside: rows that the reader had set aside before.
+        duplicates: files with the same content, byte for byte.
+        near_duplicates: different files that look alike, chained: in a group each is alike to
+            another one, not to all (`everyclass.images.likeness`).
         label_order: None with fewer than two labelled training images.
         warnings: by harm, the worst first.
         meaning: what it comes to, in plain sentences.
@@ -235,6 +238,7 @@ class Audit:
     duplicates: tuple[DuplicateGroup, ...]
     straddling: tuple[StraddlingGroup, ...]
     label_order: LabelOrder | None
+    near_duplicates: tuple[DuplicateGroup, ...] = ()
     warnings: tuple[AuditWarning, ...] = ()
     meaning: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
