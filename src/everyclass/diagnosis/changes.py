@@ -77,8 +77,8 @@ class Change:
             cannot.
         on_evaluation: it is judged by evaluation images.
         stretch: it is trained so many times as long.
-        further: name of the change that goes further the same way; where this one helps, that one
-            is tried too.
+        further: name of a change that goes further the same way, or straighter; where this one
+            helps, that one is tried too.
         pairing: it gives images other labels, or another look.
         alone: it is tried when nothing else helped, and in no pair.
     """
@@ -328,6 +328,7 @@ _CHANGES: tuple[Change, ...] = (
         words="a third of the rate, after a warm-up",
         remedy="Warm the rate up over the first steps, to a third of its present value.",
         apply=warm_up,
+        further="rate-tenth",
     ),
     Change(
         name="gradients-clipped",
@@ -335,6 +336,7 @@ _CHANGES: tuple[Change, ...] = (
         words="gradients clipped to norm 1",
         remedy="Clip the gradients: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).",
         apply=clip,
+        further="rate-tenth",
     ),
     Change(
         name="adam",
