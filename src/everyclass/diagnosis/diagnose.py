@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from everyclass.contracts import Verdict
 from everyclass.diagnoses import Cause, Diagnosis, Remedy, Trial
@@ -64,6 +65,9 @@ def diagnose_case(
         on_trial=on_trial,
         clock=clock,
     )
+    if verdict in (None, "healthy"):
+        # That a loop with a fault fails tells nothing of a training that is not known to have.
+        report = replace(report, loop=None)
     parameters = sum(one.numel() for one in case.model.parameters())
     causes = _causes(issues, report, classes, findings, parameters)
     small = any(one.id == "model-too-small" for one in causes)
