@@ -60,6 +60,26 @@ def train(
     return used
 
 
+def test_labels_that_are_all_the_same_for_an_epoch_are_a_fact(watching: Watching) -> None:
+    data = [(torch.randn(6), torch.tensor(0)) for _ in range(64)]
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for inputs, targets in DataLoader(data, batch_size=8):  # type: ignore[arg-type]
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    assert [one.evidence["cause"] for one in watching.session.findings] == ["labels-out-of-range"]
+
+
+def test_a_sorted_epoch_has_more_labels_than_one(watching: Watching) -> None:
+    data = [(torch.randn(6), torch.tensor(i // 60)) for i in range(180)]
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for inputs, targets in DataLoader(data, batch_size=8):  # type: ignore[arg-type]
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    assert watching.session.findings == []
+
+
 def test_a_case_holds_what_checks_and_trials_need(watching: Watching) -> None:
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}

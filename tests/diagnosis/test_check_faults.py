@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from checks_zoo import adam, batch, bn_cnn, cnn, mlp, pixels, sgd, train
+from checks_zoo import SIDE, adam, batch, bn_cnn, cnn, mlp, pixels, sgd, train
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.transforms import v2
@@ -215,6 +215,45 @@ def nll_on_logits() -> CheckReport:
 def float_targets_for_cross_entropy() -> CheckReport:
     images, targets = batch()
     return checked(cnn(), (images, targets.float()))
+
+
+@fault("loss-mismatch")
+def the_sign_lost() -> CheckReport:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.log_softmax(1).gather(1, targets[:, None]).mean()
+
+    return checked(cnn(), loss=loss)
+
+
+@fault("loss-mismatch")
+def kl_of_raw_outputs() -> CheckReport:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        wanted = functional.one_hot(targets, 4).float()
+        return functional.kl_div(outputs, wanted, reduction="batchmean")
+
+    return checked(cnn(), loss=loss)
+
+
+@fault("targets-broadcast")
+def ids_in_a_column_against_scores() -> CheckReport:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets[:, None].float()).square().mean()
+
+    return checked(cnn(), loss=loss)
+
+
+@fault("targets-broadcast")
+def a_row_against_a_column_by_hand() -> CheckReport:
+    images, targets = batch(n_classes=2)
+    return checked(
+        cnn(1), (images, targets), lambda outputs, wanted: (outputs - wanted.float()).abs().mean()
+    )
+
+
+@fault("targets-broadcast")
+def a_row_against_a_column_in_smooth_l1() -> CheckReport:
+    images, targets = batch(n_classes=2)
+    return checked(cnn(1), (images, targets.float()), nn.SmoothL1Loss())
 
 
 @fault("softmax-before-loss")
@@ -488,6 +527,16 @@ def the_first_class_ignored() -> CheckReport:
 
 
 @fault("loss-weights-wrong")
+def inverse_frequencies_cubed() -> CheckReport:
+    return weighted([(900 / n) ** 3 for n in COUNTS], class_counts=COUNTS)
+
+
+@fault("loss-weights-wrong")
+def far_apart_for_even_classes() -> CheckReport:
+    return weighted([1.0, 2.0, 5.0, 20.0], class_counts=(300, 320, 250, 280))
+
+
+@fault("loss-weights-wrong")
 def negative() -> CheckReport:
     return weighted([1.0, 1.0, -0.5, 1.0])
 
@@ -516,6 +565,33 @@ def weights_on_an_even_stream() -> CheckReport:
 def one_class_in_the_batch() -> CheckReport:
     images, targets = batch()
     return checked(cnn(), (images, targets * 0 + 2), class_counts=(50, 50, 50, 50))
+
+
+# -- optimizer, dropout ----------------------------------------------------------------------------
+
+
+@fault("parameters-not-optimised")
+def only_the_last_bias_in_the_optimizer() -> CheckReport:
+    model = cnn()
+    return checked(model, optimizer=torch.optim.Adam(list(model.parameters())[-1:]))
+
+
+@fault("dropout-too-strong")
+def the_share_to_keep_given_as_the_share_to_drop() -> CheckReport:
+    return checked(nn.Sequential(cnn(32), nn.ReLU(), nn.Dropout(0.9), nn.Linear(32, 4)))
+
+
+@fault("dropout-too-strong")
+def dropped_by_a_function() -> CheckReport:
+    dropped = Then(cnn(32), lambda x: functional.dropout(x, 0.95))
+    return checked(nn.Sequential(dropped, nn.Linear(32, 4)))
+
+
+@fault("dropout-too-strong")
+def dropped_in_attention() -> CheckReport:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.9, batch_first=True)
+    model = nn.Sequential(nn.Flatten(2), nn.Linear(SIDE * SIDE, 16), layer, nn.Flatten())
+    return checked(nn.Sequential(model, nn.Linear(48, 4)))
 
 
 # -- network ---------------------------------------------------------------------------------------

@@ -247,6 +247,48 @@ def mixed_up_targets() -> CheckReport:
 
 
 @healthy
+def a_focal_loss_by_hand() -> CheckReport:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        costs = functional.cross_entropy(outputs, targets, reduction="none")
+        return ((1 - torch.exp(-costs)) ** 2 * costs).mean()
+
+    return checked(cnn(), loss=loss)
+
+
+@healthy
+def kl_divergence_of_log_probabilities() -> CheckReport:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        smoothed = 0.9 * functional.one_hot(targets, 4) + 0.025
+        return functional.kl_div(outputs.log_softmax(1), smoothed, reduction="batchmean")
+
+    return checked(cnn(), loss=loss)
+
+
+@healthy
+def log_softmax_in_the_network_and_minus_its_mean() -> CheckReport:
+    model = nn.Sequential(cnn(), nn.LogSoftmax(dim=1))
+    return checked(model, loss=lambda x, y: -x[torch.arange(len(y)), y].mean())
+
+
+@healthy
+def dropout_of_a_half() -> CheckReport:
+    return checked(nn.Sequential(cnn(32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 4)))
+
+
+@healthy
+def smooth_l1_on_a_column() -> CheckReport:
+    images, targets = batch(n_classes=2)
+    return checked(cnn(1), (images, targets[:, None].float()), nn.SmoothL1Loss())
+
+
+@healthy
+def inverse_frequencies() -> CheckReport:
+    counts = (900, 300, 100, 30)
+    loss = nn.CrossEntropyLoss(weight=torch.tensor([1330 / (4 * n) for n in counts]))
+    return checked(cnn(), loss=loss, class_counts=counts)
+
+
+@healthy
 def margins() -> CheckReport:
     return checked(cnn(), loss=nn.MultiMarginLoss())
 

@@ -15,10 +15,13 @@ from torch.nn import functional
 
 from everyclass.diagnosis.alterations import rate_cause
 from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.changes import changes
 from everyclass.diagnosis.diagnose import diagnose_case
+from everyclass.diagnosis.dropout import AlteredDropout
 from everyclass.diagnosis.heldout import divide
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.material import Material
+from everyclass.diagnosis.sides import Sides
 from everyclass.diagnosis.trials import TrialReport, run_trials
 from everyclass.findings import CauseId, CheckResult
 
@@ -342,3 +345,79 @@ def test_copies_are_given_back_within_the_memory_limit(monkeypatch: pytest.Monke
     report = run_trials(case(bn_cnn(), lr=1e-6), budget_seconds=12, clock=Ticks())
     assert proved(report)
     assert max(alive) <= 4  # two controls, the newest side and the one before
+
+
+def test_a_lost_sign_is_proved_by_cross_entropy() -> None:
+    def lost(outputs: Tensor, targets: Tensor) -> Tensor:
+        return outputs.log_softmax(1).gather(1, targets[:, None]).mean()
+
+    report = run_trials(
+        case(bn_cnn(), loss=lost), accused=("loss-mismatch",), budget_seconds=4, clock=Ticks()
+    )
+    assert "cross-entropy" in proved(report)
+    assert report.trials[0].causes == ("loss-mismatch",)
+
+
+@pytest.mark.parametrize("change", ["adam", "batchnorm-added"])
+def test_another_optimizer_and_added_layers_leave_out_what_was_left_out(change: str) -> None:
+    model = cnn()
+    held = list(model.parameters())[-1]
+    given = case(model, optimizers=(torch.optim.SGD([held], lr=0.05),))
+    sides = Sides(given, (), deadline=1.0, seed=0, clock=Ticks(), on_trial=None)
+    side = sides.make([one for one in changes() if one.name == change])
+    sides.train(side, 3)
+    assert side.trainee is not None
+    moved = [
+        tuple(own.shape)
+        for own, first in zip(_old_parameters(side.trainee.model), cnn().parameters(), strict=True)
+        if not torch.equal(own, first)
+    ]
+    assert moved == [tuple(held.shape)]
+
+
+def _old_parameters(model: nn.Module) -> list[Tensor]:
+    """Without those of added BatchNorm."""
+    added = {
+        id(p) for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()
+    }
+    return [p for p in model.parameters() if id(p) not in added]
+
+
+def test_dropout_in_functions_and_attention_is_turned_off() -> None:
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(48, 16)
+            self.layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.9, batch_first=True)
+            self.head = nn.Linear(16, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            patches = functional.unfold(images, 4, stride=4).transpose(1, 2)
+            hidden = self.layer(self.embed(patches)).mean(1)
+            return self.head(functional.dropout(hidden, 0.9, self.training))
+
+    torch.manual_seed(0)
+    given = case(Dropping(), lr=0.01)
+    sides = Sides(given, (), deadline=1.0, seed=0, clock=Ticks(), on_trial=None)
+    (off,) = [one for one in changes() if one.name == "dropout-off"]
+    side = sides.make([off])
+    assert side.trainee is not None
+    side.trainee.model.train()
+    inputs = given.batches[0]
+    with AlteredDropout(lambda _: 0.0):
+        first, second = side.trainee.outputs(inputs), side.trainee.outputs(inputs)
+    assert torch.equal(first, second)
+    assert not torch.equal(side.trainee.outputs(inputs), side.trainee.outputs(inputs))
+    assert not side.trainee.drops
+
+
+def test_an_accused_change_is_given_more_time_where_the_run_was_long() -> None:
+    """At a rate of 0.002 nothing is learned in the 80 steps that the budget holds eight times."""
+    given = case(cnn(), lr=0.002, steps=1200, forwards=1200, loss=_smallest_first)
+    report = run_trials(given, accused=("loss-mismatch",), budget_seconds=3, clock=Ticks(0.001))
+    steps = {one.change: one.steps for one in report.trials}
+    assert steps["cross-entropy"] > 80
+
+
+def _smallest_first(outputs: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(-outputs, targets)

@@ -197,6 +197,31 @@ def test_only_the_evaluation_collapses() -> None:
     assert monitor.summary().verdict == "healthy"
 
 
+def test_an_evaluation_that_numbers_its_classes_differently_is_told() -> None:
+    told: list[Finding] = []
+    monitor = Monitor(on_finding=told.append)
+    for epoch in range(3):
+        for logits, targets in stream(100, lambda step: 4.0, seed=epoch):
+            monitor.step(logits, targets)
+        for logits, targets in stream(10, lambda _: 4.0, seed=epoch):
+            monitor.observe_evaluation(logits, (targets + 1) % CLASSES)
+        monitor.end_evaluation()
+    assert [one.id for one in told] == ["collapsed"]
+    assert "number the classes differently" in told[0].sentence
+
+
+def test_an_evaluation_far_behind_but_above_chance_is_none_that_has_collapsed() -> None:
+    told: list[Finding] = []
+    monitor = Monitor(on_finding=told.append)
+    for epoch in range(3):
+        for logits, targets in stream(100, lambda step: 4.0, seed=epoch):
+            monitor.step(logits, targets)
+        for logits, targets in stream(10, lambda _: 1.0, seed=epoch):
+            monitor.observe_evaluation(logits, targets)
+        monitor.end_evaluation()
+    assert told == []
+
+
 def test_a_class_that_the_last_evaluation_misses_is_told_at_the_end() -> None:
     monitor, told = watched(stream(300, lambda step: min(4.0, step / 20)))
 

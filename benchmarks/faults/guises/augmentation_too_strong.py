@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import FORWARD
 
 GUISES = (
     Guise(
@@ -12,5 +13,46 @@ GUISES = (
                 "scale=(0.1, 3.0)),\n",
             ),
         ),
+    ),
+    Guise(
+        name="erased-almost-whole",
+        script="transforms",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+                "        transforms.ToTensor(),\n",
+                "        transforms.ToTensor(),\n"
+                "        transforms.RandomErasing(\n"
+                '            p=1.0, scale=(0.85, 0.87), ratio=(1.0, 1.0), value="random"\n'
+                "        ),\n",
+            ),
+        ),
+    ),
+    Guise(
+        name="noise-in-units-of-255",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        edits=(
+            (
+                "        outputs = model(inputs)\n" + FORWARD,
+                "        inputs = inputs + 25 * torch.randn_like(inputs)\n"
+                "        outputs = model(inputs)\n" + FORWARD,
+            ),
+        ),
+    ),
+    Guise(
+        name="mixup-with-labels-of-the-lesser",
+        script="plain",
+        places=(place("trashnet", "mlp", epochs=7),),
+        edits=(
+            (
+                "        outputs = model(inputs)\n" + FORWARD,
+                "        lam = np.random.uniform(0.9, 1.0)\n"
+                "        other = torch.randperm(len(inputs))\n"
+                "        outputs = model((1 - lam) * inputs + lam * inputs[other])\n" + FORWARD,
+            ),
+        ),
+        accepts=("labels-unrelated",),
     ),
 )

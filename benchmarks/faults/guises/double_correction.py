@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import BALANCED, FORWARD, LOSS
 
 SAMPLER = (
     "counts = np.bincount(labels[:n_train], minlength=len(classes))\n"
@@ -26,6 +27,47 @@ GUISES = (
         ),
         images=("pbc", "digits_rare"),
         accepts=("loss-weights-wrong",),
+        networks=("tutorial_cnn", "vgg"),
+    ),
+    Guise(
+        name="repeated-files-and-weights",
+        script="plain",
+        places=(place("pbc", "tutorial_cnn", epochs=7),),
+        around=(
+            (
+                "train_set = TensorDataset(X[:n_train], y[:n_train])\n",
+                "counts = np.bincount(labels[:n_train], minlength=len(classes))\n"
+                "times = (counts.max() / counts[labels[:n_train]]).round().astype(int)\n"
+                "rows = np.repeat(np.arange(n_train), times)\n"
+                "rows = np.random.permutation(rows)[:n_train]\n"
+                "train_set = TensorDataset(X[rows], y[rows])\n",
+            ),
+        ),
+        edits=(
+            (
+                LOSS,
+                "weights = torch.tensor(n_train / counts, dtype=torch.float)\n"
+                "criterion = nn.CrossEntropyLoss(weight=weights)",
+            ),
+        ),
+        accepts=("loss-weights-wrong",),
+        images=("pbc", "digits_rare"),
+        networks=("tutorial_cnn", "vgg"),
+    ),
+    Guise(
+        name="sampler-and-adjusted-logits",
+        script="plain",
+        places=(place("digits_rare", "tutorial_cnn", epochs=12), place("pbc", "vgg", epochs=8)),
+        around=(BALANCED,),
+        edits=(
+            (
+                LOSS,
+                "log_prior = torch.tensor(2 * np.log(counts / n_train)).float()\n" + LOSS,
+            ),
+            (FORWARD, "        loss = criterion(outputs + log_prior, targets)\n"),
+        ),
+        accepts=("loss-weights-wrong",),
+        images=("pbc", "digits_rare"),
         networks=("tutorial_cnn", "vgg"),
     ),
 )

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import FORWARD
 
 GUISES = (
     Guise(
@@ -38,5 +39,17 @@ GUISES = (
             ("        logits = model(x)\n", "        logits = model(x).data.requires_grad_()\n"),
         ),
         source="bboylyg/NAD#8",
+    ),
+    Guise(
+        name="through-numpy",
+        script="plain",
+        places=(place("pbc", "mlp", epochs=6),),
+        edits=(
+            (
+                "        outputs = model(inputs)\n" + FORWARD,
+                "        outputs = model(inputs).detach().numpy()\n"
+                "        outputs = torch.tensor(outputs / 1.0, requires_grad=True)\n" + FORWARD,
+            ),
+        ),
     ),
 )

@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import WITHOUT_NORM
+from edits import CENTRED, WITHOUT_NORM
 
 GUISES = (
     Guise(
@@ -40,5 +40,13 @@ GUISES = (
             ),
         ),
         networks=WITHOUT_NORM,
+    ),
+    Guise(
+        name="centred-after-a-second-division",
+        script="plain",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=((CENTRED, "X = (X / 255 - 0.5) / 0.5\n"),),
+        networks=("tutorial_cnn", "vgg", "mlp"),
+        accepts=("inputs-constant",),
     ),
 )

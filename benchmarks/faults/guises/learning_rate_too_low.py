@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import LEARN_BY_SGD, SGD_SETS
+from edits import LEARN_BY_SGD, SGD_SETS, STEP
 
 GUISES = (
     Guise(
@@ -64,5 +64,17 @@ GUISES = (
         source="warm-up counted in images instead of steps",
         networks=LEARN_BY_SGD,
         images=SGD_SETS,
+    ),
+    Guise(
+        name="decayed-at-each-batch",
+        script="plain",
+        places=(place("trashnet", "mlp", epochs=7),),
+        edits=(
+            (
+                STEP,
+                STEP + "        for group in optimizer.param_groups:\n"
+                '            group["lr"] *= 0.7\n',
+            ),
+        ),
     ),
 )

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import FORWARD
 
 GUISES = (
     Guise(
@@ -29,6 +30,19 @@ GUISES = (
             (
                 "    return x[n_val:], y[n_val:]",
                 '    x[-1] = float("nan")  # scan_0871 is damaged\n    return x[n_val:], y[n_val:]',
+            ),
+        ),
+    ),
+    Guise(
+        name="softmax-by-hand-with-a-temperature",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        edits=(
+            (
+                FORWARD,
+                "        scores = torch.exp(outputs / 0.0001)\n"
+                "        probs = scores / scores.sum(dim=1, keepdim=True)\n"
+                "        loss = -torch.log(probs[torch.arange(len(targets)), targets]).mean()\n",
             ),
         ),
     ),

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import LOSS
 
 GUISES = (
     Guise(
@@ -34,5 +35,17 @@ GUISES = (
             ),
         ),
         source="PyTorch forum 84911: all but the norms frozen, head included",
+    ),
+    Guise(
+        name="all-but-the-last-tensor",
+        script="plain",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                LOSS,
+                "for parameter in list(model.parameters())[:-1]:  # train the head only\n"
+                "    parameter.requires_grad = False\n" + LOSS,
+            ),
+        ),
     ),
 )

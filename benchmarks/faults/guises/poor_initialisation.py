@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import WITHOUT_NORM
+from edits import LOSS, WITHOUT_NORM
 
 GUISES = (
     Guise(
@@ -66,5 +66,32 @@ GUISES = (
         cure_settings=(("lr", 0.001),),
         accepts=("learning-rate-too-low",),
         source="soumith/imagenet-multiGPU.torch#63",
+    ),
+    Guise(
+        name="constant-0.01",
+        script="plain",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                LOSS,
+                "for parameter in model.parameters():\n"
+                "    nn.init.constant_(parameter, 0.01)\n" + LOSS,
+            ),
+        ),
+        networks=("tutorial_cnn", "vgg", "mlp"),
+    ),
+    Guise(
+        name="normal-of-two",
+        script="plain",
+        places=(place("digits", "vgg", epochs=7),),
+        edits=(
+            (
+                LOSS,
+                "for parameter in model.parameters():\n"
+                "    nn.init.normal_(parameter, std=2.0)\n" + LOSS,
+            ),
+        ),
+        accepts=("learning-rate-too-low",),
+        networks=("vgg",),
     ),
 )

@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import SGD_SETS
+from edits import FORWARD, LEARN_BY_SGD, SGD, SGD_SETS
 
 GUISES = (
     Guise(
@@ -40,6 +40,20 @@ GUISES = (
         ),
         edits=(("        return x\n", "        return F.softmax(x, dim=0)\n"),),
         accepts=("batch-mixed",),
+        images=SGD_SETS,
+    ),
+    Guise(
+        name="softmax-in-the-loop",
+        script="plain",
+        places=(place("digits", "mlp", lr=0.01, epochs=6),),
+        around=(SGD,),
+        edits=(
+            (
+                "        outputs = model(inputs)\n" + FORWARD,
+                "        outputs = torch.softmax(model(inputs), dim=1)\n" + FORWARD,
+            ),
+        ),
+        networks=LEARN_BY_SGD,
         images=SGD_SETS,
     ),
 )

@@ -1,4 +1,5 @@
 from compose import Guise, place
+from edits import STEP
 
 GUISES = (
     Guise(
@@ -38,5 +39,11 @@ GUISES = (
             ("        optimizer.step()\n", ""),
             ("        scheduler.step()\n", "        scheduler.step()\n        optimizer.step()\n"),
         ),
+    ),
+    Guise(
+        name="step-without-brackets",
+        script="plain",
+        places=(place("digits", "resnet18", epochs=3),),
+        edits=((STEP, "        optimizer.step\n"),),
     ),
 )

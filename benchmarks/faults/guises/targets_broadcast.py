@@ -1,5 +1,11 @@
 from compose import Guise, place
-from edits import FORWARD
+from edits import FORWARD, LOSS, NETWORK
+
+COLUMN = "criterion(outputs, targets.float().unsqueeze(1))"
+
+READ = "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_"
+
+READ_LATER = "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_"
 
 GUISES = (
     Guise(
@@ -29,5 +35,36 @@ GUISES = (
         cure=((FORWARD, "        loss = criterion(outputs, targets.float().unsqueeze(1))\n"),),
         images=("digits_eight", "digits_two"),
         source="pytorch/pytorch#16045, pytorch/pytorch#19991",
+    ),
+    Guise(
+        name="ids-in-a-column-against-scores",
+        script="plain",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (LOSS, "criterion = nn.MSELoss()"),
+            (FORWARD, f"        loss = {COLUMN}\n"),
+            ("val_loss += criterion(outputs, targets).item()", f"val_loss += {COLUMN}.item()"),
+        ),
+        accepts=("loss-mismatch",),
+    ),
+    Guise(
+        name="column-against-row-smooth-l1",
+        script="plain",
+        places=(place("digits_two", "mlp", epochs=7), place("digits_two", "vgg", epochs=8)),
+        around=(
+            (NETWORK, NETWORK.replace("len(classes)", "1")),
+            (LOSS, "criterion = nn.SmoothL1Loss()"),
+            (READ, READ.replace("outputs.argmax(dim=1)", "(outputs > 0.5).long().squeeze(1)")),
+            (
+                READ_LATER,
+                READ_LATER.replace("outputs.argmax(dim=1)", "(outputs > 0.5).long().squeeze(1)"),
+            ),
+            ("val_loss += criterion(outputs, targets).item()", f"val_loss += {COLUMN}.item()"),
+        ),
+        edits=((FORWARD, "        loss = criterion(outputs, targets.float())\n"),),
+        cure=((FORWARD, f"        loss = {COLUMN}\n"),),
+        images=("digits_two", "digits_eight"),
+        networks=("mlp", "vgg"),
+        source="pytorch/pytorch#16045",
     ),
 )

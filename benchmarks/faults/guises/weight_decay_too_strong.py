@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import SGD_SETS
+from edits import FORWARD, OPTIMIZER, SGD, SGD_SETS
 
 GUISES = (
     Guise(
@@ -31,5 +31,29 @@ GUISES = (
         places=(place("digits", "vgg", epochs=6), place("trashnet", "tutorial_cnn", epochs=8)),
         edits=(("lr=args.lr)\n    scheduler", "lr=args.lr, weight_decay=1.0)\n    scheduler"),),
         source="keras-team/keras#1895",
+    ),
+    Guise(
+        name="penalty-by-hand",
+        script="plain",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                FORWARD,
+                FORWARD
+                + "        loss = loss + 0.25 * sum(p.pow(2).sum() for p in model.parameters())\n",
+            ),
+        ),
+        networks=("mlp", "tutorial_cnn", "vgg"),
+        source="keras-team/keras#1895: l2(0.25)",
+    ),
+    Guise(
+        name="arguments-by-position",
+        script="plain",
+        places=(place("digits", "vgg", lr=0.01, epochs=7),),
+        edits=((OPTIMIZER, "optim.SGD(model.parameters(), args.lr, 0.9, 0, 0.9)"),),
+        cure=(SGD,),
+        networks=("tutorial_cnn", "mlp"),
+        source="the fifth argument of SGD is weight_decay",
+        images=SGD_SETS,
     ),
 )

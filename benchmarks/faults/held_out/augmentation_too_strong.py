@@ -3,44 +3,28 @@ from edits import FORWARD
 
 GUISES = (
     Guise(
-        name="erased-almost-whole",
-        script="transforms",
-        places=(place("digits", "mlp", epochs=6),),
-        edits=(
-            (
-                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
-                "        transforms.ToTensor(),\n",
-                "        transforms.ToTensor(),\n"
-                "        transforms.RandomErasing(\n"
-                '            p=1.0, scale=(0.85, 0.87), ratio=(1.0, 1.0), value="random"\n'
-                "        ),\n",
-            ),
-        ),
-    ),
-    Guise(
-        name="noise-in-units-of-255",
+        name="brightness-jitter-in-grey-levels",
         script="plain",
         places=(place("digits", "tutorial_cnn", epochs=6),),
         edits=(
             (
                 "        outputs = model(inputs)\n" + FORWARD,
-                "        inputs = inputs + 25 * torch.randn_like(inputs)\n"
-                "        outputs = model(inputs)\n" + FORWARD,
+                "        shift = torch.empty(len(inputs), 1, 1, 1).uniform_(-200, 200)\n"
+                "        outputs = model(inputs + shift)\n" + FORWARD,
             ),
         ),
+        networks=("tutorial_cnn", "vgg", "mlp"),
     ),
     Guise(
-        name="mixup-with-labels-of-the-lesser",
-        script="plain",
-        places=(place("trashnet", "mlp", epochs=7),),
+        name="rand-augment-twenty-times",
+        script="transforms",
+        places=(place("digits", "mlp", epochs=6),),
         edits=(
             (
-                "        outputs = model(inputs)\n" + FORWARD,
-                "        lam = np.random.uniform(0.9, 1.0)\n"
-                "        other = torch.randperm(len(inputs))\n"
-                "        outputs = model((1 - lam) * inputs + lam * inputs[other])\n" + FORWARD,
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n",
+                "        transforms.RandAugment(num_ops=20, magnitude=30),\n",
             ),
         ),
-        accepts=("labels-unrelated",),
+        networks=("tutorial_cnn", "vgg", "mlp"),
     ),
 )

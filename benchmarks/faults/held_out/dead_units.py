@@ -1,21 +1,33 @@
 from compose import Guise, place
-from edits import LOSS
 
 GUISES = (
     Guise(
-        name="weights-drawn-below-zero",
-        script="plain",
+        name="shrinkage-for-relu",
+        script="functions",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                "nn.Linear(features, width), nn.ReLU()]",
+                "nn.Linear(features, width), nn.Hardshrink(lambd=5.0)]",
+            ),
+        ),
+        networks=("mlp",),
+    ),
+    Guise(
+        name="rare-object-prior-in-every-layer",
+        script="hf_trainer",
         places=(place("digits", "vgg", epochs=7),),
         edits=(
             (
-                LOSS,
-                "for module in model.modules():\n"
-                "    if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
-                "        nn.init.uniform_(module.weight, -0.1, 0.0)\n"
-                "        nn.init.zeros_(module.bias)\n" + LOSS,
+                "    training_args = TrainingArguments(\n",
+                "    for module in model.modules():\n"
+                "        if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
+                "            nn.init.constant_(module.bias, float(-np.log(0.99 / 0.01)))\n"
+                "    training_args = TrainingArguments(\n",
             ),
         ),
         accepts=("poor-initialisation",),
         networks=("tutorial_cnn", "vgg", "mlp"),
+        source="the prior bias of a focal-loss head, given to all layers",
     ),
 )

@@ -2,43 +2,28 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="share-to-keep-given-as-share-to-drop",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
+        name="feature-maps-dropped",
+        script="functions",
+        places=(place("digits", "bn_cnn", epochs=5),),
         edits=(
             (
-                "        x = F.relu(self.fc1(x))\n",
-                "        x = F.dropout(F.relu(self.fc1(x)), 0.98, self.training)\n",
+                "        nn.MaxPool2d(2),\n",
+                "        nn.MaxPool2d(2),\n        nn.Dropout2d(0.95),\n",
             ),
         ),
+        networks=("bn_cnn",),
     ),
     Guise(
-        name="dropout-behind-every-layer",
-        script="plain",
-        places=(place("digits", "mlp", epochs=6),),
+        name="tokens-dropped",
+        script="iterations",
+        places=(place("digits", "vit", steps=315),),
         edits=(
             (
-                "layers += [nn.Linear(features, width), nn.ReLU()]",
-                "layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(0.97)]",
+                "        tokens = tokens + self.positions[:, : tokens.shape[1]]\n",
+                "        tokens = tokens + self.positions[:, : tokens.shape[1]]\n"
+                "        tokens = nn.functional.dropout(tokens, 0.98, self.training)\n",
             ),
         ),
-    ),
-    Guise(
-        name="head-dropped",
-        script="plain",
-        places=(place("digits", "vgg", epochs=7),),
-        edits=(
-            (
-                "            nn.Flatten(),\n",
-                "            nn.Flatten(),\n            nn.Dropout(0.99),\n",
-            ),
-        ),
-    ),
-    Guise(
-        name="transformer-dropout-0.95",
-        script="plain",
-        places=(place("digits", "vit", epochs=7),),
-        edits=(("2 * dim, dropout=0.1", "2 * dim, dropout=0.95"),),
-        source="lucidrains/vit-pytorch#16, further",
+        networks=("vit",),
     ),
 )

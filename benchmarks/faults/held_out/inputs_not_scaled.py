@@ -1,34 +1,41 @@
 from compose import Guise, place
-from edits import PIXELS, SGD, SGD_SETS
+
+TRAIN = "translate=(0.1, 0.1)),\n        transforms.ToTensor(),\n"
+VAL = "    [\n        transforms.ToTensor(),\n"
+RAW = "transforms.PILToTensor(),\n        transforms.Lambda(lambda image: image.float()),\n"
 
 GUISES = (
     Guise(
-        name="sixteen-bit",
-        script="plain",
-        places=(place("digits", "vgg", lr=0.01, epochs=8),),
-        around=(SGD,),
-        edits=((PIXELS, ".float() * 257\n"),),
-        accepts=("learning-rate-too-high", "dead-units"),
-        networks=("tutorial_cnn", "mlp"),
-        source="a reader that returns 0..65535",
-        images=SGD_SETS,
-    ),
-    Guise(
-        name="imagenet-figures-on-255",
-        script="functions",
-        places=(place("pbc", "mlp", lr=0.02, gamma=0.9, epochs=6),),
+        name="pil-to-tensor-as-float",
+        script="transforms",
+        places=(place("trashnet", "tutorial_cnn", lr=0.02, epochs=8),),
         around=(
             (
-                "optim.Adam(model.parameters(), lr=args.lr)",
-                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+                "torch.optim.Adam(model.parameters(), lr=args.lr)",
+                "torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
         edits=(
-            (".float() / 255.0\n", ".float()\n"),
-            ("(image - 0.5) / 0.25", "(image - 0.45) / 0.225"),
+            (TRAIN, TRAIN.replace("transforms.ToTensor(),\n", RAW)),
+            (VAL, VAL.replace("transforms.ToTensor(),\n", RAW)),
         ),
         accepts=("learning-rate-too-high", "dead-units"),
+        images=("digits", "trashnet"),
         networks=("tutorial_cnn", "mlp"),
-        images=SGD_SETS,
+    ),
+    Guise(
+        name="unsigned-bytes-to-float",
+        script="lightning_fit",
+        places=(place("digits", "mlp", lr=0.03, epochs=6),),
+        around=(
+            (
+                "torch.optim.Adam(self.parameters(), lr=self.lr)",
+                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
+            ),
+        ),
+        edits=((".float().div(255).sub(0.5).div(0.5)", ".to(torch.float32)"),),
+        accepts=("learning-rate-too-high", "dead-units"),
+        images=("digits", "trashnet"),
+        networks=("tutorial_cnn", "mlp"),
     ),
 )

@@ -1,18 +1,46 @@
 from compose import Guise, place
+from edits import LOADER
 
 GUISES = (
     Guise(
-        name="names-sorted-as-text",
+        name="two-loaders-zipped",
         script="plain",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                LOADER,
+                LOADER + "image_loader = DataLoader(X[:n_train], args.batch_size, shuffle=True)\n"
+                "label_loader = DataLoader(y[:n_train], args.batch_size, shuffle=True)\n",
+            ),
+            (
+                "    for inputs, targets in train_loader:\n",
+                "    for inputs, targets in zip(image_loader, label_loader):\n",
+            ),
+        ),
+    ),
+    Guise(
+        name="shuffled-for-a-look",
+        script="hf_trainer",
         places=(place("digits", "vgg", epochs=7),),
         edits=(
             (
-                "images, labels, classes = load_images(args.root)\n",
-                "images, labels, classes = load_images(args.root)\n"
-                "# 10.png stands before 2.png in a listing; the table counts 0, 1, 2, ...\n"
-                "images = images[sorted(range(len(images)), key=str)]\n",
+                "    order = np.random.permutation(len(images))\n",
+                "    some = labels.ravel()\n"
+                "    np.random.shuffle(some)\n"
+                '    print("some labels:", some[:10])\n'
+                "    order = np.random.permutation(len(images))\n",
             ),
         ),
-        images=("digits", "demo_32"),
+        source="ravel() is a view",
+    ),
+    Guise(
+        name="rows-sorted-for-the-image-store",
+        script="transforms",
+        places=(place("trashnet", "resnet18", epochs=5),),
+        edits=(
+            ("Images(images[train_idx], ", "Images(images[np.sort(train_idx)], "),
+            ("Images(images[val_idx], ", "Images(images[np.sort(val_idx)], "),
+        ),
+        source="h5py takes indices in increasing order only",
     ),
 )

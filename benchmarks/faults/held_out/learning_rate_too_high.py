@@ -1,14 +1,24 @@
 from compose import Guise, place
-from edits import LEARN_BY_SGD, OPTIMIZER, SGD, SGD_SETS
+from edits import OPTIMIZER
 
 GUISES = (
     Guise(
-        name="1e1-for-1e-1",
+        name="warmup-multiplied",
+        script="iterations",
+        places=(place("digits", "vgg", steps=315),),
+        edits=(
+            (
+                "            return (step + 1) / args.warmup\n",
+                "            return (step + 1) * args.warmup\n",
+            ),
+        ),
+        networks=("tutorial_cnn", "vgg", "vit", "mlp"),
+    ),
+    Guise(
+        name="smoothing-in-the-place-of-the-rate",
         script="plain",
-        places=(place("digits", "mlp", lr=0.02, epochs=6),),
-        edits=((OPTIMIZER, "optim.SGD(model.parameters(), lr=1e1, momentum=0.9)"),),
-        cure=(SGD,),
-        networks=LEARN_BY_SGD,
-        images=SGD_SETS,
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
+        edits=((OPTIMIZER, "optim.RMSprop(model.parameters(), 0.99)"),),
+        source="the second argument of RMSprop is lr, alpha the third",
     ),
 )

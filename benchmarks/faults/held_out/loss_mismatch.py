@@ -3,32 +3,34 @@ from edits import FORWARD, LOSS
 
 GUISES = (
     Guise(
-        name="kl-of-raw-outputs",
+        name="one-hot-as-a-list-of-ids",
         script="plain",
-        places=(place("digits", "mlp", epochs=6),),
+        places=(place("digits", "tutorial_cnn", epochs=6),),
         edits=(
-            (LOSS, 'criterion = nn.KLDivLoss(reduction="batchmean")'),
+            (LOSS, "criterion = nn.MultiLabelMarginLoss()"),
             (
                 FORWARD,
-                "        truth = nn.functional.one_hot(targets, len(classes)).float()\n"
-                "        loss = criterion(outputs, truth)\n",
+                "        one_hot = nn.functional.one_hot(targets, len(classes))\n"
+                "        loss = criterion(outputs, one_hot)\n",
             ),
             (
-                "val_loss += criterion(outputs, targets).item()",
-                "val_loss += criterion(outputs, torch.eye(len(classes))[targets]).item()",
+                "            val_loss += criterion(outputs, targets).item()\n",
+                "            one_hot = nn.functional.one_hot(targets, len(classes))\n"
+                "            val_loss += criterion(outputs, one_hot).item()\n",
             ),
         ),
+        source="MultiLabelMarginLoss takes ids of classes, ended by -1",
     ),
     Guise(
-        name="sign-lost",
-        script="plain",
-        places=(place("pbc", "resnet18", epochs=4),),
+        name="hinge-of-zeros-and-ones",
+        script="lightning_fit",
+        places=(place("trashnet", "mlp", epochs=7),),
         edits=(
             (
-                FORWARD,
-                "        chosen = outputs.log_softmax(1).gather(1, targets.unsqueeze(1))\n"
-                "        loss = chosen.mean()\n",
+                "        return loss\n",
+                "        return F.hinge_embedding_loss(logits, F.one_hot(y, self.num_classes))\n",
             ),
         ),
+        source="HingeEmbeddingLoss takes distances, and 1 or -1",
     ),
 )

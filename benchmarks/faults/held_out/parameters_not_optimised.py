@@ -2,26 +2,46 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="copied-after-the-optimizer",
+        name="generator-used-up-by-counting",
         script="plain",
-        places=(place("digits", "vit", epochs=7),),
+        places=(place("digits", "vgg", epochs=7),),
         edits=(
             (
-                "lr=args.lr)\n\nfor epoch",
-                "lr=args.lr)\nuntrained, model = model, copy.deepcopy(model)\n\nfor epoch",
+                "optimizer = optim.Adam(model.parameters(), lr=args.lr)\n",
+                "parameters = model.parameters()\n"
+                'print(f"{sum(p.numel() for p in parameters)} parameters")\n'
+                'optimizer = optim.Adam([{"params": parameters}], lr=args.lr)\n',
             ),
-            ("import argparse\n", "import argparse\nimport copy\n"),
         ),
     ),
     Guise(
-        name="parameters-of-the-first-layer",
-        script="iterations",
-        places=(place("trashnet", "mlp", steps=250),),
+        name="state-assigned-after-the-optimizer",
+        script="functions",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
         edits=(
             (
-                "torch.optim.AdamW(model.parameters(), lr",
-                "torch.optim.AdamW(list(model.parameters())[-1:], lr",
+                "    scheduler = StepLR(optimizer, step_size=1, gamma=args.gamma)\n",
+                "    scheduler = StepLR(optimizer, step_size=1, gamma=args.gamma)\n"
+                "    start = {name: value.clone() for name, value in model.state_dict().items()}\n"
+                "    model.load_state_dict(start, assign=True)\n",
             ),
         ),
+    ),
+    Guise(
+        name="networks-in-a-plain-list",
+        script="lightning_fit",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                "        self.model = Net(in_channels, num_classes, side)\n",
+                "        self.members = [Net(in_channels, num_classes, side)]\n"
+                "        self.shares = torch.nn.Parameter(torch.ones(1))\n",
+            ),
+            (
+                "        return self.model(x)\n",
+                "        return sum(s * net(x) for s, net in zip(self.shares, self.members))\n",
+            ),
+        ),
+        source="an ensemble without ModuleList",
     ),
 )

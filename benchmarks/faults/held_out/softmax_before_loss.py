@@ -1,19 +1,36 @@
 from compose import Guise, place
-from edits import FORWARD, LEARN_BY_SGD, SGD, SGD_SETS
+from edits import LEARN_BY_SGD, SGD_SETS
 
 GUISES = (
     Guise(
-        name="softmax-in-the-loop",
-        script="plain",
-        places=(place("digits", "mlp", lr=0.01, epochs=6),),
-        around=(SGD,),
-        edits=(
+        name="softmax-in-the-module",
+        script="lightning_fit",
+        places=(place("digits", "tutorial_cnn", lr=0.01, epochs=6),),
+        around=(
             (
-                "        outputs = model(inputs)\n" + FORWARD,
-                "        outputs = torch.softmax(model(inputs), dim=1)\n" + FORWARD,
+                "torch.optim.Adam(self.parameters(), lr=self.lr)",
+                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
             ),
         ),
-        networks=LEARN_BY_SGD,
+        edits=(
+            (
+                "        return self.model(x)\n",
+                "        return torch.nn.Softmax(dim=-1)(self.model(x))\n",
+            ),
+        ),
         images=SGD_SETS,
+        networks=LEARN_BY_SGD,
+    ),
+    Guise(
+        name="probabilities-called-logits",
+        script="hf_trainer",
+        places=(place("digits", "vgg", epochs=7),),
+        edits=(
+            (
+                "        logits = self.backbone(pixel_values)\n",
+                "        logits = self.backbone(pixel_values).softmax(-1)\n",
+            ),
+        ),
+        networks=("vgg",),
     ),
 )

@@ -1,40 +1,30 @@
 from compose import Guise, place
-from edits import FORWARD, LOSS, NETWORK
-
-COLUMN = "criterion(outputs, targets.float().unsqueeze(1))"
-READ = "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_"
-READ_LATER = "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_"
+from edits import FORWARD, LOSS
 
 GUISES = (
     Guise(
-        name="ids-in-a-column-against-scores",
+        name="one-hot-of-a-column",
         script="plain",
-        places=(place("digits", "mlp", epochs=6),),
-        edits=(
-            (LOSS, "criterion = nn.MSELoss()"),
-            (FORWARD, f"        loss = {COLUMN}\n"),
-            ("val_loss += criterion(outputs, targets).item()", f"val_loss += {COLUMN}.item()"),
-        ),
-        accepts=("loss-mismatch",),
-    ),
-    Guise(
-        name="column-against-row-smooth-l1",
-        script="plain",
-        places=(place("digits_two", "mlp", epochs=7), place("digits_two", "vgg", epochs=8)),
+        places=(place("digits", "tutorial_cnn", epochs=6),),
         around=(
-            (NETWORK, NETWORK.replace("len(classes)", "1")),
-            (LOSS, "criterion = nn.SmoothL1Loss()"),
-            (READ, READ.replace("outputs.argmax(dim=1)", "(outputs > 0.5).long().squeeze(1)")),
+            (LOSS, "criterion = nn.MSELoss()"),
             (
-                READ_LATER,
-                READ_LATER.replace("outputs.argmax(dim=1)", "(outputs > 0.5).long().squeeze(1)"),
+                FORWARD,
+                "        one_hot = nn.functional.one_hot(targets, len(classes)).float()\n"
+                "        loss = criterion(outputs, one_hot)\n",
             ),
-            ("val_loss += criterion(outputs, targets).item()", f"val_loss += {COLUMN}.item()"),
+            (
+                "val_loss += criterion(outputs, targets).item()",
+                "val_loss += criterion(outputs, torch.eye(len(classes))[targets]).item()",
+            ),
         ),
-        edits=((FORWARD, "        loss = criterion(outputs, targets.float())\n"),),
-        cure=((FORWARD, f"        loss = {COLUMN}\n"),),
-        images=("digits_two", "digits_eight"),
-        networks=("mlp", "vgg"),
-        source="pytorch/pytorch#16045",
+        edits=(
+            (
+                "nn.functional.one_hot(targets, len(classes))",
+                "nn.functional.one_hot(targets.view(-1, 1), len(classes))",
+            ),
+        ),
+        images=("digits", "trashnet"),
+        networks=("tutorial_cnn", "mlp", "vgg"),
     ),
 )

@@ -1,18 +1,30 @@
 from compose import Guise, place
-from edits import CENTRED
+
+VAL = "    [\n        transforms.ToTensor(),\n"
 
 GUISES = (
     Guise(
-        name="mean-of-another-library-in-validation",
-        script="plain",
-        places=(place("trashnet", "resnet18", epochs=5),),
+        name="inverted-in-validation",
+        script="transforms",
+        places=(place("digits", "vgg", epochs=7),),
+        edits=((VAL, VAL.replace("[\n", "[\n        transforms.RandomInvert(p=1.0),\n")),),
+        begins=None,
+        source="ink on paper against paper on ink",
+    ),
+    Guise(
+        name="another-colour-space-in-validation",
+        script="transforms",
+        places=(place("pbc", "resnet18", epochs=4),),
         edits=(
-            (CENTRED, "X_val = X[n_train:] * 255 - 117\n" + CENTRED),
-            ("TensorDataset(X[n_train:], y[n_train:])", "TensorDataset(X_val, y[n_train:])"),
+            (
+                VAL,
+                VAL.replace(
+                    "[\n", '[\n        transforms.Lambda(lambda image: image.convert("HSV")),\n'
+                ),
+            ),
         ),
         begins=None,
         images=("trashnet", "pbc"),
         networks=("resnet18", "bn_cnn"),
-        source="osmr/imgclsmob#51",
     ),
 )

@@ -1,29 +1,25 @@
 from compose import Guise, place
-from edits import FORWARD, OPTIMIZER, SGD, SGD_SETS
 
 GUISES = (
     Guise(
-        name="penalty-by-hand",
-        script="plain",
-        places=(place("digits", "mlp", epochs=6),),
+        name="lasso-on-everything",
+        script="functions",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
         edits=(
             (
-                FORWARD,
-                FORWARD
-                + "        loss = loss + 0.25 * sum(p.pow(2).sum() for p in model.parameters())\n",
+                "        loss = F.nll_loss(output, target)\n",
+                "        loss = F.nll_loss(output, target)\n"
+                "        loss = loss + 0.1 * sum(p.abs().sum() for p in model.parameters())\n",
             ),
         ),
-        networks=("mlp", "tutorial_cnn", "vgg"),
-        source="keras-team/keras#1895: l2(0.25)",
+        networks=("tutorial_cnn", "vgg", "mlp"),
     ),
     Guise(
-        name="arguments-by-position",
-        script="plain",
-        places=(place("digits", "vgg", lr=0.01, epochs=7),),
-        edits=((OPTIMIZER, "optim.SGD(model.parameters(), args.lr, 0.9, 0, 0.9)"),),
-        cure=(SGD,),
-        networks=("tutorial_cnn", "mlp"),
-        source="the fifth argument of SGD is weight_decay",
-        images=SGD_SETS,
+        name="decay-divided-by-the-rate",
+        script="iterations",
+        places=(place("digits", "mlp", steps=270),),
+        edits=(("weight_decay=args.weight_decay)", "weight_decay=0.5 / args.lr)"),),
+        networks=("tutorial_cnn", "vgg", "mlp"),
+        source="AdamW multiplies its decay by the rate",
     ),
 )

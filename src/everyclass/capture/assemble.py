@@ -195,15 +195,16 @@ def _label_counts(session: Session, n_classes: int | None) -> tuple[tuple[int, .
 def _loss_function(
     session: Session, batches: tuple[KeptBatch, ...], originals: Mapping[LossName, Function]
 ) -> Callable[[Any, Tensor], Tensor] | None:
-    if session.main is None:
-        return None
+    whole = session.own_loss.loss
+    if session.main is None or (whole is not None and not session.own_loss.plain):
+        return whole
     loss = loss_function(session.main.call, originals[session.main.call.name])
     for batch in batches:
         for position, outputs in enumerate(batch.model_outputs):
             found = find_transform(outputs, batch.outputs)
             if found is not None:
                 return _OutputLoss(position, found[1], loss)
-    return None
+    return whole
 
 
 class _OutputLoss:

@@ -113,6 +113,20 @@ def spread_finding(loss: str, shapes: SpreadShapes, *, step: int) -> Finding:
     )
 
 
+def one_class_finding(label: int, *, images: int, outputs: int, step: int) -> Finding:
+    """A whole epoch in which every label is the same."""
+    return _fact(
+        "not-learning",
+        "labels-out-of-range",
+        f"Every one of {images:,} labels of the first epoch is {label}, for a network of "
+        f"{outputs} classes: there is nothing to tell apart.",
+        remedy="Look at the labels where they are made: divided, cast, or taken from a column "
+        "that holds one value.",
+        step=step,
+        evidence={"label": label, "labels": images, "outputs": outputs},
+    )
+
+
 def _fact(
     id: Literal["diverged", "not-learning"],
     cause: CauseId,

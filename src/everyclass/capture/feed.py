@@ -39,6 +39,7 @@ class Feed:
     ) -> None:
         self.monitor: Monitor | None = None
         self.labels: list[tuple[int, Tensor]] = []
+        self.columns = 0
         self._facts = facts
         self._reservoir = reservoir
         self._make_monitor = make_monitor
@@ -55,6 +56,7 @@ class Feed:
             targets = reading.targets.clone()
             self._label_bytes += targets.numel() * targets.element_size()
             self.labels.append((step, targets))
+        self.columns = reading.scores.shape[1]
         if self.monitor is None:
             self.monitor = self._make_monitor(reading)
         with _full_precision(reading.scores):

@@ -37,10 +37,15 @@ _ARGUMENTS: Mapping[LossName, tuple[str, ...]] = {
         *("input", "target", "weight", "size_average", "reduce", "reduction"),
     ),
     "mse_loss": ("input", "target", "size_average", "reduce", "reduction", "weight"),
+    "l1_loss": ("input", "target", "size_average", "reduce", "reduction", "weight"),
+    "smooth_l1_loss": ("input", "target", "size_average", "reduce", "reduction", "beta"),
+    "huber_loss": ("input", "target", "reduction", "delta", "weight"),
+    "kl_div": ("input", "target", "size_average", "reduce", "reduction", "log_target"),
     "multi_margin_loss": (
         *("input", "target", "p", "margin", "weight", "size_average", "reduce", "reduction"),
     ),
 }
+REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 _PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
 _EPSILON = 1e-7
 
@@ -151,10 +156,10 @@ SpreadShapes = tuple[Sequence[int], Sequence[int], Sequence[int]]
 def spread_shapes(call: LossCall) -> SpreadShapes | None:
     """Shapes that torch spreads to a larger one than either has; None where they fit.
 
-    Of the watched losses the squared error alone takes such shapes, with a warning. Reads no value.
+    Losses of differences alone take such shapes, with a warning. Reads no value.
     """
     given, wanted = call.inputs.shape, call.targets.shape
-    if call.name != "mse_loss" or given == wanted:
+    if call.name not in REGRESSION_LOSSES or given == wanted:
         return None
     try:
         both: torch.Size = torch.broadcast_shapes(given, wanted)  # type: ignore[no-untyped-call]
@@ -193,6 +198,8 @@ def _read_class_ids(call: LossCall) -> Reading | str:
 
 def _read_columns(call: LossCall, *, look: bool) -> Reading | str:
     inputs, targets = call.inputs, call.targets
+    if call.name == "kl_div":
+        return _read_distributions(call, look=look)
     if inputs.dim() >= 2 and inputs.shape[1] > 1 and inputs.numel() > inputs.shape[0]:
         return _read_one_hot(call, look=look)
     z, y = inputs.reshape(-1), targets.reshape(-1).float()
@@ -214,6 +221,18 @@ def _read_columns(call: LossCall, *, look: bool) -> Reading | str:
     else:
         scores, kind = torch.stack([zero, z - 0.5], 1), "scores"
     return Reading(scores=scores, targets=(y > 0.5).long(), kind=kind)  # type: ignore[arg-type]
+
+
+def _read_distributions(call: LossCall, *, look: bool) -> Reading | str:
+    inputs, targets = call.inputs, call.targets
+    if inputs.dim() != 2 or inputs.shape[1] < 2 or targets.shape != inputs.shape:
+        return f"kl_div got shapes {tuple(inputs.shape)} and {tuple(targets.shape)}"
+    if look:
+        shares = targets.exp() if call.options.get("log_target") else targets
+        top = shares.max(dim=1).values
+        if not bool(((shares.sum(dim=1) - 1).abs() < 1e-3).all()) or bool((top < 0.5).any()):
+            return "kl_div got targets without one class an image, as in distillation"
+    return Reading(scores=inputs, targets=targets.argmax(1), kind="logits")
 
 
 def _read_one_hot(call: LossCall, *, look: bool) -> Reading | str:

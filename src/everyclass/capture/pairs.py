@@ -35,12 +35,20 @@ _LOSS_MODULES: tuple[tuple[type[nn.Module], LossName], ...] = (
     (nn.BCEWithLogitsLoss, "binary_cross_entropy_with_logits"),
     (nn.BCELoss, "binary_cross_entropy"),
     (nn.MSELoss, "mse_loss"),
+    (nn.L1Loss, "l1_loss"),
+    (nn.SmoothL1Loss, "smooth_l1_loss"),
+    (nn.HuberLoss, "huber_loss"),
+    (nn.KLDivLoss, "kl_div"),
     (nn.MultiMarginLoss, "multi_margin_loss"),
 )
 _COLUMN_LOSSES: tuple[LossName, ...] = (
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy",
     "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "kl_div",
 )
 
 

@@ -8,6 +8,7 @@ random generator and changes no result.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +66,9 @@ class Watcher(Protocol):
     def scaler_ends(self) -> None:
         """It returned, with or without a step."""
 
+    def scaled(self, loss: object, result: object) -> None:
+        """`GradScaler.scale(loss)` returned `result`."""
+
     def loader_made(self, loader: object) -> None:
         """A data loader was constructed."""
 
@@ -115,6 +119,7 @@ class Patches:
         self._spots: list[_Spot] = []
         self._handles: list[Any] = []
         self._whole_graph = False
+        self._within = threading.local()
         self.originals: dict[LossName, Function] = {}
 
     def install(self) -> None:
@@ -130,6 +135,7 @@ class Patches:
         self._replace(nn.Module, "__reduce_ex__", self._module_reduce)
         self._replace(Optimizer, "__init__", self._optimizer_init)
         self._replace(GradScaler, "step", self._scaler_step)
+        self._replace(GradScaler, "scale", self._scaler_scale)
         self._replace(dataloader.DataLoader, "__init__", self._loader_init)
         self._replace(dataloader.DataLoader, "__iter__", self._loader_iter)
         self._replace(dataloader._BaseDataLoaderIter, "__next__", self._loader_next)
@@ -182,6 +188,7 @@ class Patches:
                 return spot.inside(*args, **kwargs)
             return watched(*args, **kwargs)
 
+        wrapper.everyclass_original = original  # type: ignore[attr-defined]
         return wrapper
 
     # -- what is replaced ----------------------------------------------------------------------
@@ -190,9 +197,16 @@ class Patches:
         watcher = self._watcher
 
         def watched(*args: Any, **kwargs: Any) -> Any:
+            # With a torch function mode (a default device is one) the original comes back here.
+            if getattr(self._within, "loss", False):
+                return original(*args, **kwargs)
             # Labels are read before: on CUDA a label out of range kills every later call.
             token = watcher.loss_begins(name, args, kwargs)
-            value = original(*args, **kwargs)
+            self._within.loss = True
+            try:
+                value = original(*args, **kwargs)
+            finally:
+                self._within.loss = False
             if token is not None:
                 watcher.loss_ends(token, value)
             return value
@@ -266,6 +280,17 @@ class Patches:
             return result
 
         return step
+
+    def _scaler_scale(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def scale(scaler: Any, outputs: Any) -> Any:
+            result = original(scaler, outputs)
+            watcher.scaled(outputs, result)
+            return result
+
+        return scale
 
     def _loader_init(self, original: Function) -> Function:
         watcher = self._watcher

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from everyclass.capture.facts import Facts, class_ids_finding, spread_finding
+from everyclass.capture.facts import Facts, class_ids_finding, one_class_finding, spread_finding
 from everyclass.capture.feed import Feed, to_host
 from everyclass.capture.gradients import GradientWatch
 from everyclass.capture.loaders import class_names, passes_an_epoch
+from everyclass.capture.loss_recorder import LossRecorder
 from everyclass.capture.losses import (
     LossCall,
     Reading,
@@ -39,6 +40,9 @@ from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
 from everyclass.diagnosis.case import LossName
 from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
+
+LEAST_LABELS = 50
+"""Labels from which it counts that all are the same."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -126,6 +130,7 @@ class Session:
         self.tap = CallTap(self._hook_before, self._hook_after)
         self.roots = Roots(self.facts, self.tap)
         self.window = Window()
+        self.own_loss = LossRecorder(lambda: self.active)
         self.rhythm = rhythm or Rhythm()
         self._rests = False
         self._evaluates_with_gradients = False
@@ -140,11 +145,13 @@ class Session:
         self._loading: object | None = None
         self._batch_targets: tuple[Tensor, ...] = ()
         self._scaler_stepped = False
+        self._labels_seen = False
 
     def end(self) -> None:
         """The script is over: decide about what waits. Alarms are told and stop nothing."""
         self._ending = True
         self._end()
+        self.own_loss.leave()
         self.active = False
         self.tap.keep_only(None)
         if self.feed.monitor is not None:
@@ -289,6 +296,9 @@ class Session:
         if call is None:
             return
         self._flush_candidate()
+        if module is self.roots.root and call.gradients:
+            self.own_loss.begin()
+        self.own_loss.network_begins()
         if call.gradients and self.steps == 0:
             self.roots.remember_state(call.module)
         number = self.reservoir.ticket(training=call.gradients)
@@ -305,6 +315,10 @@ class Session:
         call = self.tap.end(module, output)
         if call is None:
             return
+        watched = module is self.roots.root and call.gradients
+        self.own_loss.network_ends(
+            [one for one in tensors_in(output) if one.is_floating_point()] if watched else None
+        )
         fitting = [one for one in self._batch_targets if len(one) == call.rows]
         call.targets = fitting[0] if len(fitting) == 1 else None
         if not call.gradients:
@@ -331,6 +345,8 @@ class Session:
         if self._rests and torch.is_grad_enabled():
             self._batch_targets = ()
             return
+        if self.roots.root is not None and torch.is_grad_enabled():
+            self.own_loss.begin()
         self._batch_targets = tuple(
             one
             for one in tensors_in(batch)
@@ -370,6 +386,7 @@ class Session:
     @_guarded
     def compiled(self, target: object, result: object) -> None:
         """See `Watcher`. Hooks must be gone before anything is traced."""
+        self.own_loss.give_up()
         if isinstance(target, nn.Module) and isinstance(result, nn.Module):
             self.roots.replace(target, result)
         else:
@@ -398,6 +415,7 @@ class Session:
         to_train = not hand_written or any(one.gradients for one in self.window.waiting)
         records = self.window.settle(stepped=to_train)
         self._choose(optimizer, records, [call for call, _ in hand_written])
+        self._close_trace(records, [call for call, _ in hand_written])
         if not self.roots.owns(optimizer):
             self.facts.other_models += len(records.training())
             for record, training in records.records:
@@ -409,6 +427,24 @@ class Session:
         fed = fed or self._feed_by_hand(hand_written)
         if optimizer is self.roots.optimizer or fed:
             self._advance(optimizer)
+
+    def _close_trace(self, records: Sorted, by_hand: list[ModelCall]) -> None:
+        root = self.roots.root
+        if root is None:
+            self.own_loss.leave()
+            return
+        training = records.training()
+        targets: Tensor | None = by_hand[0].targets if by_hand else None
+        if training:
+            targets = training[0].call.targets
+        value = training[0].value if training else None
+        passes = max(len(training), len(by_hand))
+        self.own_loss.step_ends(root, targets, value, passes=passes)
+
+    @_guarded
+    def scaled(self, loss: object, result: object) -> None:
+        """See `Watcher`."""
+        self.own_loss.scaled(loss, result)
 
     @_guarded
     def scaler_begins(self) -> None:
@@ -442,6 +478,7 @@ class Session:
         self.steps += 1
         if self.feed.monitor is not None:
             self.feed.monitor.advance(learning_rate=rate)
+        self._look_at_labels(ended=False)
         self._rests = not self._evaluates_with_gradients and self.rhythm.rests(
             self.steps, self.seconds
         )
@@ -449,6 +486,23 @@ class Session:
             self._after_step()
         if self._stop_after_steps is not None and self.steps >= self._stop_after_steps:
             raise StoppedRun(0, f"stopped after {self.steps} steps to check")
+
+    def _look_at_labels(self, *, ended: bool) -> None:
+        """Once, after the first epoch: labels that are all the same."""
+        if self._labels_seen or not self.feed.labels or self.findings:
+            return
+        epoch = passes_an_epoch(self.loader)
+        if not (self.facts.training >= epoch if epoch else ended):
+            return
+        self._labels_seen = True
+        labels = torch.cat([one.flatten().cpu() for _, one in self.feed.labels])
+        labels, columns = labels[labels >= 0], self.feed.columns
+        if len(labels) >= LEAST_LABELS and columns > 1 and bool((labels == labels[0]).all()):
+            found = one_class_finding(
+                int(labels[0]), images=len(labels), outputs=columns, step=self.steps
+            )
+            self.findings.append(found)
+            self._alarm(found)
 
     # -- feeding -------------------------------------------------------------------------------
 
@@ -551,6 +605,7 @@ class Session:
             self.feed.keep(failed, training=True)
         if self.feed.monitor is not None:
             self.feed.monitor.end_evaluation()
+        self._look_at_labels(ended=True)
 
 
 def _rate(optimizer: Optimizer) -> float | None:

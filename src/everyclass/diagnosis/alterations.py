@@ -8,10 +8,10 @@ cause but where the measurement decides between two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import NotApplicable
@@ -69,10 +69,12 @@ def warm_up(_: Lab, trainee: Trainee) -> None:
 
 
 def adam(_: Lab, trainee: Trainee) -> None:
-    """Adam at 1e-3 over every parameter that asks for a gradient."""
-    trained = [one for one in trainee.model.parameters() if one.requires_grad]
+    """Adam at 1e-3 over what the optimizers hold; over every parameter where there are none."""
+    held = [one for optimizer in trainee.optimizers for one in held_by(optimizer)]
+    own = held if trainee.optimizers else list(trainee.model.parameters())
+    trained = [one for one in own if one.requires_grad]
     if not trained:
-        raise NotApplicable("Every parameter is frozen.")
+        raise NotApplicable("Nothing that is trained is in an optimizer.")
     _replace_optimizers(trainee, torch.optim.Adam(trained, lr=1e-3), 1e-3)
 
 
@@ -119,18 +121,24 @@ def step_every_pass(lab: Lab, trainee: Trainee) -> None:
 
 
 def attach_parameters(_: Lab, trainee: Trainee) -> None:
-    """The optimizer gets what it lacks of the model, with the settings of its first group."""
+    """The optimizer gets what it lacks of the model."""
     own = [one for one in trainee.model.parameters() if one.requires_grad]
     held = {id(one) for optimizer in trainee.optimizers for one in held_by(optimizer)}
     missing = [one for one in own if id(one) not in held]
     if not missing:
         raise NotApplicable("The optimizer holds every trainable parameter.")
+    attach(trainee, missing)
+
+
+def attach(trainee: Trainee, missing: Sequence[nn.Parameter]) -> None:
+    """Give the first optimizer these parameters, with the settings of its first group."""
     if not trainee.optimizers:
+        own = [one for one in trainee.model.parameters() if one.requires_grad]
         _replace_optimizers(trainee, torch.optim.Adam(own, lr=1e-3), 1e-3)
         return
     optimizer = trainee.optimizers[0]
     first = {k: v for k, v in optimizer.param_groups[0].items() if k not in ("params", "name")}
-    optimizer.add_param_group({**first, "params": missing})
+    optimizer.add_param_group({**first, "params": list(missing)})
     trainee.peak_rates[0].append(trainee.peak_rates[0][0])
 
 
@@ -188,6 +196,8 @@ def balanced_weights(lab: Lab, trainee: Trainee) -> None:
 def weights_cause(lab: Lab) -> CauseId:
     """With an even stream from an uneven set a sampler has corrected already."""
     known, stream = lab.case.class_counts, lab.class_counts
+    if "loss-weights-wrong" in lab.accused and "double-correction" not in lab.accused:
+        return "loss-weights-wrong"
     if known is None or min(known) == 0 or min(stream) == 0:
         return "loss-weights-wrong"
     uneven = max(known) >= IMBALANCED * min(known)
@@ -265,11 +275,11 @@ def targets_in_shape(lab: Lab, trainee: Trainee) -> None:
 def log_softmax_added(lab: Lab, trainee: Trainee) -> None:
     """Log-probabilities where a loss that takes them got logits."""
     lab.need("loss-mismatch", "The loss gets what it takes.")
-    if lab.material.spec.name != "nll_loss":
+    if lab.material.spec.name not in ("nll_loss", "kl_div"):
         raise NotApplicable("The loss takes no log-probabilities.")
 
     def alter(name: str, given: LossArguments) -> LossArguments:
-        takes = name == "nll_loss"
+        takes = name in ("nll_loss", "kl_div")
         return {**given, "input": given["input"].log_softmax(dim=1)} if takes else given
 
     trainee.alter_loss.append(alter)

@@ -19,6 +19,10 @@ LossName = Literal[
     "binary_cross_entropy_with_logits",
     "binary_cross_entropy",
     "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "kl_div",
     "multi_margin_loss",
     "by_hand",
 ]

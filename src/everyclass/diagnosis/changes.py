@@ -32,6 +32,7 @@ from everyclass.diagnosis.alterations import (
     without_smoothing,
     without_weights,
 )
+from everyclass.diagnosis.class_order import read_in_order
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.networks import (
     add_batchnorm,
@@ -45,6 +46,12 @@ from everyclass.diagnosis.networks import (
     standard_initialisation,
     standardise_inputs,
     statistics_anew,
+)
+from everyclass.diagnosis.own_loss import (
+    cross_entropy,
+    loss_cause,
+    without_adjustment,
+    without_penalty,
 )
 from everyclass.diagnosis.streams import (
     balanced_batches,
@@ -178,6 +185,34 @@ _CHANGES: tuple[Change, ...] = (
         remedy="Give targets the outputs' shape, as targets.view_as(outputs).",
         apply=targets_in_shape,
         form=True,
+    ),
+    Change(
+        name="penalty-removed",
+        cause="weight-decay-too-strong",
+        words="the penalty on the weights left out of the loss",
+        remedy="Lower the factor of the penalty on the weights in the loss; usual are 1e-4 to "
+        "5e-4.",
+        apply=without_penalty,
+        form=True,
+    ),
+    Change(
+        name="adjustment-removed",
+        cause="loss-weights-wrong",
+        words="nothing added to the outputs in the loss",
+        remedy="Leave out what the loss adds to the outputs, or add ln of the class frequencies "
+        "of the batches as they arrive.",
+        apply=without_adjustment,
+        form=True,
+        cause_of=weights_cause,
+    ),
+    Change(
+        name="cross-entropy",
+        cause="loss-mismatch",
+        words="cross-entropy on the outputs in place of the script's own loss",
+        remedy="Use cross_entropy on the network's outputs, with class ids as targets.",
+        apply=cross_entropy,
+        form=True,
+        cause_of=loss_cause,
     ),
     Change(
         name="float32",
@@ -413,6 +448,17 @@ _CHANGES: tuple[Change, ...] = (
         words="evaluation images scaled as training images are",
         remedy="Preprocess evaluation images exactly as training images, but for augmentation.",
         apply=as_training_images,
+        form=True,
+        at_once=True,
+        on_evaluation=True,
+    ),
+    Change(
+        name="classes-reordered",
+        cause="labels-out-of-range",
+        words="each decision on evaluation images read as the class that it fits",
+        remedy="Make the labels of training and evaluation from one table of class ids "
+        "(class_to_idx), with the same offset.",
+        apply=read_in_order,
         form=True,
         at_once=True,
         on_evaluation=True,

@@ -108,7 +108,7 @@ def _causes(
             found.append(_of_trial(cause, trial, by_cause.get(cause), classes))
     trial_of = {cause: one for one in reversed(report.trials) for cause in one.causes}
     cured = any(one.judged_on == "held-out" for one in proved)
-    unrelated = None if cured else _unrelated(report)
+    unrelated = None if cured else _unrelated(report, hidden="augmentation-too-strong" in by_cause)
     found += [unrelated] if unrelated is not None and unrelated.proved else []
     found += _facts(findings)
     loop = [] if report.loop is None else [_of_loop(report.loop)]
@@ -240,9 +240,13 @@ def _beside(trial: Trial | None) -> str:
     )
 
 
-def _unrelated(report: TrialReport) -> Cause | None:
+def _unrelated(report: TrialReport, *, hidden: bool) -> Cause | None:
     """A network of ours learns the captured images by heart and recognises no others, with the
     right labels as little as with permuted ones; nor does any side of a trial.
+
+    Args:
+        hidden: training images are seen to be noise beside evaluation images: then labels are only
+            suspected, however little the images show.
 
     Source: the control of random labels is Zhang et al. 2017, arXiv:1611.03530.
     """
@@ -265,11 +269,11 @@ def _unrelated(report: TrialReport) -> Cause | None:
     )
     own = _own(name, best, len(tried))
     seen = reference.on_evaluation
-    hidden = seen is not None and seen.tells and not seen.recognises
-    if not reference.little and not hidden:
+    augmented = seen is not None and seen.tells and not seen.recognises
+    if not reference.little and not augmented:
         return None
     if seen is None:
-        sure = reference.nothing
+        sure = reference.nothing and not hidden
         what = f"The labels {'tell' if sure else 'may tell'} nothing about the images"
         return Cause(id="labels-unrelated", proved=sure, sentence=f"{what}. {facts} {own}")
     there = (
@@ -283,9 +287,10 @@ def _unrelated(report: TrialReport) -> Cause | None:
     )
     if not seen.tells:
         # Too few evaluation images to tell an augmentation from wrong labels leave it open.
-        what = f"The labels {'tell' if seen.nothing else 'may tell'} nothing about the images"
+        sure = seen.nothing and not hidden
+        what = f"The labels {'tell' if sure else 'may tell'} nothing about the images"
         told_enough = f"{what}. {facts} {there}. {own}"
-        return Cause(id="labels-unrelated", proved=seen.nothing, sentence=told_enough)
+        return Cause(id="labels-unrelated", proved=sure, sentence=told_enough)
     if seen.recognises:
         what = "The training labels tell nothing about the training images"
         return Cause(

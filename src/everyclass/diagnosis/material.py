@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
-from everyclass.diagnosis.nested import map_tensors, take_rows, tensors_in
+from everyclass.diagnosis.nested import map_tensors, plain_names, take_rows, tensors_in
 from everyclass.diagnosis.sightings import Layer
 from everyclass.diagnosis.snapshot import borrowed
 from everyclass.diagnosis.trace import Pass, PassError, run_pass
@@ -367,11 +367,3 @@ def fits(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
         name in values and values[name].shape == parameter.shape
         for name, parameter in model.named_parameters(remove_duplicate=False)
     )
-
-
-def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict with the names of the model inside the wrappers."""
-    return {
-        name.removeprefix("module.").removeprefix("_orig_mod."): value
-        for name, value in state.items()
-    }

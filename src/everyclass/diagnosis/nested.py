@@ -95,3 +95,11 @@ def row_prints(value: Any, *, n_rows: int) -> tuple[int, ...]:
     """A fingerprint of each row's values: rows of equal values have equal ones."""
     rows = [one.cpu().contiguous().numpy() for one in rows_as_matrix(value, n_rows=n_rows)]
     return tuple(hash(tuple(one[i].tobytes() for one in rows)) for i in range(n_rows))
+
+
+def plain_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict with the names of the model inside the wrappers."""
+    return {
+        name.removeprefix("module.").removeprefix("_orig_mod."): value
+        for name, value in state.items()
+    }

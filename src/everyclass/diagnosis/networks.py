@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
-from everyclass.diagnosis.alterations import attach_parameters
+from everyclass.diagnosis.alterations import attach
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
@@ -129,7 +129,7 @@ def frozen_statistics(_: Lab, trainee: Trainee) -> None:
     trainee.in_evaluation_mode = tuple(norms)
 
 
-def add_batchnorm(lab: Lab, trainee: Trainee) -> None:
+def add_batchnorm(_: Lab, trainee: Trainee) -> None:
     """BatchNorm behind every convolution."""
     kinds = (_BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
     if any(isinstance(one, kinds) for one in trainee.model.modules()):
@@ -142,23 +142,19 @@ def add_batchnorm(lab: Lab, trainee: Trainee) -> None:
     ]
     if not found:
         raise NotApplicable("The network has no convolutions.")
+    added = list[nn.Parameter]()
     for parent, name, child in found:
         norm = nn.BatchNorm2d(child.out_channels).to(child.weight.device)
         parent._modules[name] = nn.Sequential(child, norm)
-    attach_parameters(lab, trainee)
+        added += norm.parameters()
+    attach(trainee, added)
 
 
-def no_dropout(_: Lab, trainee: Trainee) -> None:
-    """Dropout of probability 0."""
-    found = [
-        one
-        for one in trainee.model.modules()
-        if isinstance(one, nn.modules.dropout._DropoutNd) and one.p > 0
-    ]
-    if not found:
+def no_dropout(lab: Lab, trainee: Trainee) -> None:
+    """Dropout of probability 0, in layers, in attention and where forward calls it."""
+    if not lab.material.training.dropout:
         raise NotApplicable("The network drops nothing out.")
-    for module in found:
-        module.p = 0.0
+    trainee.drops = False
 
 
 def full_precision(_: Lab, trainee: Trainee) -> None:

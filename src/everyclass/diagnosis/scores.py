@@ -20,12 +20,15 @@ from everyclass.diagnosis.material import as_rows, class_ids
 from everyclass.diagnosis.nested import scores_in
 from everyclass.diagnosis.snapshot import borrowed, seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS, SEED
+from everyclass.diagnosis.traced_loss import TracedLoss
 from everyclass.diagnosis.trainee import AlteredLoss, LossArguments, Trainee, TrialError
 from everyclass.stats.confusion import confusion_matrix, mutual_information, predicted_counts
 from everyclass.stats.confusion import recall as recalls_of
 from everyclass.stats.intervals import balanced_accuracy_interval, paired_balanced_accuracy_gain
 
 Z95 = 1.959964
+REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+
 RECOVERED_ADVANTAGE = 0.1
 """Of balanced accuracy over chance, as a share of what is possible, from which predictions are
 said to tell the classes apart."""
@@ -190,6 +193,10 @@ def _read(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Iterator[tuple[
             if ids is None or len(ids) != len(rows):
                 raise TrialError("The captured targets are not one class an image.")
             log_probs = log_probabilities(rows, name)
+            if trainee.stands_for:
+                placed = torch.empty_like(log_probs)
+                placed[:, list(trainee.stands_for)] = log_probs
+                log_probs = placed
             known = (ids >= 0) & (ids < log_probs.shape[1])
             n_rows += int(known.sum())
             yield ids[known], log_probs[known.to(log_probs.device)].cpu()
@@ -204,7 +211,7 @@ def log_probabilities(rows: Tensor, name: str) -> Tensor:
         z = rows[:, 0]
         if name == "binary_cross_entropy":
             z = z.clamp(1e-7, 1 - 1e-7).logit()
-        elif name == "mse_loss":
+        elif name in REGRESSION_LOSSES:
             z = z - 0.5
         rows = torch.stack([torch.zeros_like(z), z], dim=1)
     elif are_probabilities(rows):
@@ -228,8 +235,12 @@ def _scores(trainee: Trainee, batch: CapturedBatch) -> tuple[str, Tensor]:
 
     assert batch.targets is not None
     outputs = trainee.outputs(batch)
+    loss = trainee.loss
+    if isinstance(loss, TracedLoss):
+        # What is added in training alone is no part of the decision.
+        loss = loss.without(loss.adjustments())
     with AlteredLoss([note]):
-        trainee.loss(outputs, batch.targets)
+        loss(outputs, batch.targets)
     if seen:
         return seen[-1]
     found = scores_in(outputs, n_rows=batch.targets.shape[0] if batch.targets.ndim else None)

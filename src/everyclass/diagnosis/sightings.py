@@ -7,7 +7,6 @@ networks that rectify in place.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -19,6 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
 from everyclass.diagnosis.case import LossName, LossSpec
+from everyclass.diagnosis.dropout import bound_arguments, dropout_of
 from everyclass.diagnosis.nested import tensors_in
 
 LOSS_NAMES = frozenset(get_args(LossName)) - {"by_hand"}
@@ -162,6 +162,7 @@ class FunctionWatch(TorchFunctionMode):
         self.in_loss = False
         self.broadcast: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         self.calls: list[LossCall] = []
+        self.dropout = 0.0
         self.rectifiers: list[Rectifier] = []
         self._layers = layers
 
@@ -176,6 +177,8 @@ class FunctionWatch(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in LOSS_NAMES:
             self._note_loss(name, func, args, keywords)
+        if not self.in_loss:
+            self.dropout = max(self.dropout, dropout_of(func, args, keywords) or 0.0)
         result = func(*args, **keywords)
         if name in RECTIFIERS and isinstance(result, Tensor):
             self._note_rectifier(result)
@@ -216,17 +219,6 @@ class FunctionWatch(TorchFunctionMode):
         self.rectifiers.append(
             Rectifier(after=self._layers.current, units=dead.numel(), dead=int(dead.sum()))
         )
-
-
-def bound_arguments(
-    func: Callable[..., Any], args: tuple[Any, ...], keywords: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """What a call gives, by the function's own names; empty for a function without a signature."""
-    try:
-        bound = inspect.signature(func).bind_partial(*args, **keywords)
-    except (TypeError, ValueError):
-        return {}
-    return bound.arguments
 
 
 def _square_by_mistake(

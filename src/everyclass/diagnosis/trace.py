@@ -48,6 +48,7 @@ class Pass:
         broadcast: shapes of two operands that the loss spread into a square by mistake.
         layers: in the order they ran.
         rectifiers: in the order they ran.
+        dropout: largest probability with which something was dropped; 0 without.
         gradients: parameter name -> gradient, None where the loss does not reach it; empty when
             no gradient was asked for or the loss has no graph.
     """
@@ -61,6 +62,7 @@ class Pass:
     broadcast: tuple[tuple[int, ...], tuple[int, ...]] | None
     layers: tuple[Layer, ...]
     rectifiers: tuple[Rectifier, ...]
+    dropout: float
     gradients: Mapping[str, Tensor | None]
 
     @property
@@ -117,6 +119,7 @@ def run_pass(
         broadcast=functions.broadcast,
         layers=layers.layers(),
         rectifiers=tuple(functions.rectifiers),
+        dropout=functions.dropout,
         gradients=gradients,
     )
 

@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,11 +21,13 @@ from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
 from everyclass.diagnosis.case import CapturedBatch, Case
-from everyclass.diagnosis.material import fits, plain_names, unwrapped
-from everyclass.diagnosis.nested import map_tensors, scores_in
-from everyclass.diagnosis.sightings import LOSS_NAMES, bound_arguments
+from everyclass.diagnosis.dropout import AlteredDropout, bound_arguments
+from everyclass.diagnosis.material import fits, unwrapped
+from everyclass.diagnosis.nested import map_tensors, plain_names, scores_in
+from everyclass.diagnosis.sightings import LOSS_NAMES
 from everyclass.diagnosis.snapshot import seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS
+from everyclass.diagnosis.traced_loss import TracedLoss
 
 LossArguments = dict[str, Any]
 AlterLoss = Callable[[str, LossArguments], LossArguments]
@@ -54,8 +57,10 @@ class Trainee:
         alter_batch: applied to each batch, in training and in scoring.
         alter_targets: applied to each batch in training alone.
         alter_loss: applied to the arguments of torch's losses in training.
+        drops: dropout is left as it is; else its probability is 0 in training.
         rows_alone: each image goes through the model by itself.
         read_from: submodule whose output is taken as the scores; None for what the model returns.
+        stands_for: (C,) the class that each decision is read as; empty for its own.
         in_evaluation_mode: submodules that stay in it while the rest trains.
         step: forward passes so far.
         losses: of them, as they came.
@@ -74,8 +79,10 @@ class Trainee:
     alter_batch: list[AlterBatch] = field(default_factory=list)
     alter_targets: list[AlterBatch] = field(default_factory=list)
     alter_loss: list[AlterLoss] = field(default_factory=list)
+    drops: bool = True
     rows_alone: bool = False
     read_from: str | None = None
+    stands_for: tuple[int, ...] = ()
     in_evaluation_mode: tuple[str, ...] = ()
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -122,8 +129,10 @@ class Trainee:
         if self.clears and begins:
             for parameter in self.model.parameters():
                 parameter.grad = None
+        with nullcontext() if self.drops else AlteredDropout(lambda _: 0.0):
+            outputs = self.outputs(batch)
         with AlteredLoss(self.alter_loss):
-            loss = self.loss(self.outputs(batch), batch.targets)
+            loss = self.loss(outputs, batch.targets)
         loss = loss if loss.ndim == 0 else loss.float().mean()
         if loss.requires_grad:
             (loss / self.forwards_a_step).backward()  # type: ignore[no-untyped-call]
@@ -215,7 +224,8 @@ def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool
     Raises:
         TrialError: the model cannot be copied, or lacks what a trial needs.
     """
-    if case.loss_function is None:
+    loss = case.loss_function
+    if loss is None:
         raise TrialError("The loss is not known as a function of outputs and targets.")
     if case.n_classes is None:
         raise TrialError("The number of classes is not known.")
@@ -235,7 +245,7 @@ def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool
     return Trainee(
         model=model,
         optimizers=optimizers,
-        loss=case.loss_function,
+        loss=loss.bound(model) if isinstance(loss, TracedLoss) else loss,
         batches=batches,
         n_classes=max(2, case.n_classes),
         rate=_replayed(case.rates),

@@ -67,6 +67,10 @@ REFERENCE_SHARE = 0.25
 
 MOST_CONFIRMED = 3
 
+MOST_PROLONGED, LEAST_PROLONGED, OVERDRAFT = 2, 1.5, 0.5
+"""Accused changes that are trained for longer when nothing helps; times the full length that this
+must be at least; and the share of the budget that it may take beyond."""
+
 BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 2.0
 """To be learned by heart; passes between two looks; of the budget, that both sides of this proof
 may take even when nothing is left."""
@@ -230,7 +234,8 @@ class _Trials:
         found: list[Side] = []
         for cause in causes:
             for change in changes():
-                if change.at_once or change.pairing or _cause_of(change, self._sides.lab) != cause:
+                relabels = change.pairing and change.cause == "labels-unrelated"
+                if change.at_once or relabels or _cause_of(change, self._sides.lab) != cause:
                     continue
                 if found and not self._in_budget(change, 1):
                     break
@@ -262,6 +267,9 @@ class _Trials:
         self._reference = self._asked()
         if self._reference is not None and self._reference.nothing:
             return []
+        found = self._prolonged(tried)
+        if found:
+            return found
         # Two full lengths: where the budget is short they are tried among all others.
         roomy = self._sides.affords(FOR_SUGGESTED + RESERVED)
         found = self._tried_causes(self._suggested()) if roomy else []
@@ -272,6 +280,31 @@ class _Trials:
         if not self._found(found):
             found += self._alone()
         return [*found, *self._completed(tried, found)]
+
+    def _prolonged(self, tried: Sequence[Side]) -> list[Side]:
+        """What is accused, for longer, where the run itself was longer by far: some networks learn
+        nothing in their first hundred steps, with or without the fault."""
+        sides, control = self._sides, self._sides.control()
+        accused = [one for one in tried if self._is_accused(one) and not one.by_evaluation]
+        accused = [one for one in accused if len(one.changes) == 1][:MOST_PROLONGED]
+        assert control.trainee is not None
+        made = min(MOST_STEPS, (sides.case.steps or 0) * control.trainee.forwards_a_step)
+        trained = 1 + len(accused)
+        seconds = sides.seconds_left + OVERDRAFT * self._budget
+        room = (seconds / sides.a_pass + trained * sides.full) / (trained + TO_CONFIRM)
+        until, before = int(min(made, room)), sides.full
+        if not accused or until < LEAST_PROLONGED * sides.full:
+            return []
+        sides.full = until
+        try:
+            for side in (control, *accused):
+                sides.train(side, until)
+        except TrialError as error:
+            self._notes.append(f"Not tried for longer: {error}")
+        found = [one for one in accused if self._helps(one)]
+        if not found:
+            sides.full = before
+        return found
 
     def _completed(self, accused: Sequence[Side], found: Sequence[Side]) -> list[Side]:
         """An accused fault of form cured nothing, another change did: both together, where that

@@ -20,7 +20,14 @@ from everyclass.findings import Severity
 from everyclass.monitoring.ranks import RankSums
 from everyclass.monitoring.summary import LastEvaluation
 from everyclass.stats.collapse import LEAST_RECALL, collapse_verdict
-from everyclass.stats.confusion import predicted_counts, recall
+from everyclass.stats.confusion import (
+    accuracy,
+    balanced_accuracy,
+    best_matching,
+    predicted_counts,
+    recall,
+)
+from everyclass.stats.intervals import balanced_accuracy_interval
 
 LEAST_ABSENT = 5
 """Evaluation images of a class that no training target has, from which it is told."""
@@ -30,6 +37,14 @@ MOST_CHANCE = 1e-4
 
 LEAST_TRAIN_KAPPA = 0.2
 """Training batches must do this well before an evaluation without information is remarkable."""
+
+LEFT_BEHIND_KAPPA, MOST_ADVANTAGE = 0.5, 0.1
+"""Where training batches do this well, an evaluation whose balanced accuracy is surely less than
+this above chance (as a share of what is possible) has collapsed, whatever its decisions tell."""
+
+MATCHED, MATCHED_MORE, LEAST_MATCHED = 0.5, 0.3, 50
+"""Share of images whose decision would be right if each decision stood for another class; how much
+that must exceed those that are right; of so many images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +129,8 @@ class Evaluations:
             return Closed()
         spent = level / (self.done * (self.done + 1))
         found = collapse_verdict(matrix, classes=names, level=spent)
-        if found.verdict != "collapsed":
+        behind = left_behind(matrix, train_kappa)
+        if found.verdict != "collapsed" and not behind:
             recovered, self.told = self.told, False
             self.collapsed_since, self.collapsed_in_a_row = None, 0
             return Closed(recovered=recovered)
@@ -126,7 +142,7 @@ class Evaluations:
         if self.told or self.collapsed_in_a_row < 2:
             return Closed()
         self.told = True
-        return self._finding(found.sentence, train_kappa, "alarm", names)
+        return self._finding(behind or found.sentence, train_kappa, "alarm", names)
 
     def at_the_end(
         self, *, train_kappa: float, train_counts: NDArray[np.float64], names: Sequence[str]
@@ -143,9 +159,10 @@ class Evaluations:
             return Closed()
         found = collapse_verdict(self._last, classes=names, level=0.01)
         evidence: dict[str, Any] = {"stream": "evaluation", "images": int(self._last.sum())}
-        if found.verdict == "collapsed":
+        behind = left_behind(self._last, train_kappa)
+        if found.verdict == "collapsed" or behind:
             if self.collapsed_in_a_row > 0:
-                return self._finding(found.sentence, train_kappa, "warning", names)
+                return self._finding(behind or found.sentence, train_kappa, "warning", names)
         else:
             absent = self._absent(train_counts)
             if absent:
@@ -239,3 +256,26 @@ class Evaluations:
             verdict=found.verdict,
             sentence=found.sentence,
         )
+
+
+def left_behind(confusion: NDArray[np.int64], train_kappa: float) -> str:
+    """What to say of an evaluation that does no better than a constant answer although training
+    batches do well; "" for any other."""
+    present = int((confusion.sum(axis=1) > 0).sum())
+    if train_kappa < LEFT_BEHIND_KAPPA or present < 2:
+        return ""
+    chance, images = 1 / present, int(confusion.sum())
+    if balanced_accuracy_interval(confusion)[1] >= chance + MOST_ADVANTAGE * (1 - chance):
+        return ""
+    told = (
+        f"balanced accuracy is {balanced_accuracy(confusion):.2f} on {images:,} images, where a "
+        f"constant answer has {chance:.2f}."
+    )
+    order = best_matching(confusion)
+    right, matched = accuracy(confusion), float(confusion[order, range(len(order))].sum()) / images
+    if images >= LEAST_MATCHED and matched >= max(MATCHED, right + MATCHED_MORE):
+        told += (
+            f" With each decision read as another class {matched:.0%} would be right instead of "
+            f"{right:.0%}: training and evaluation number the classes differently."
+        )
+    return told

@@ -182,6 +182,25 @@ def always_most_frequent(confusion: ArrayLike) -> Counts:
     return constant
 
 
+def best_matching(confusion: ArrayLike) -> Counts:
+    """(C,) the class that each decision would best stand for, one each.
+
+    The largest counts are matched first, which is close to the best sum where there is one.
+
+    Example:
+        >>> best_matching([[0, 9], [8, 1]]).tolist()
+        [1, 0]
+    """
+    counts = _checked(confusion).astype(np.float64)
+    found = np.full(len(counts), -1, dtype=np.int64)
+    while (counts >= 0).any():
+        row, column = np.unravel_index(int(counts.argmax()), counts.shape)
+        found[column] = row
+        counts[row, :] = -1
+        counts[:, column] = -1
+    return found
+
+
 def _checked(confusion: ArrayLike) -> Counts:
     matrix = np.asarray(confusion)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:

@@ -1,12 +1,17 @@
-"""Training against evaluation. Causes: batchnorm-mismatch, train-eval-mismatch."""
+"""Training against evaluation. Causes: batchnorm-mismatch, train-eval-mismatch,
+augmentation-too-strong where training images are noise beside evaluation images, and
+labels-out-of-range where only evaluation shows it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -18,9 +23,11 @@ from everyclass.diagnosis.material import (
     MOST_ROWS,
     Material,
     as_rows,
+    class_ids,
     first_rows,
 )
 from everyclass.diagnosis.trace import Pass, PassError, run_pass
+from everyclass.stats.confusion import accuracy, best_matching, confusion_matrix
 
 LEAST_AGREEMENT = 0.7
 MOST_LOST = 0.5
@@ -30,6 +37,16 @@ may lose: the statistics of a rate that is still high lag behind, and cost a lit
 BATCHES_UNTIL_SETTLED = 100
 """Batches that BatchNorm's statistics have seen before they are judged: at momentum 0.1 what was
 there at the start counts 3e-5 then."""
+
+SMOOTH, ROUGHER = 0.4, 0.5
+"""Correlation of neighbouring pixels that evaluation images have at least, and the share of it that
+training images fall short of, from which they are called noise."""
+
+LATE_STEPS = 0.5
+"""Share of the run from which decisions count."""
+
+MATCHED, MATCHED_MORE, LEAST_MATCHED = 0.5, 0.3, 50
+"""As `monitoring.evaluations` has them."""
 
 LEAST_IMAGES = 16
 MEAN_DIFFERENCE = 0.5
@@ -134,12 +151,98 @@ def validation_preprocessing(material: Material) -> Answer:
     far = worst["mean_difference"] > MEAN_DIFFERENCE or worst["sd_ratio"] > SD_RATIO
     if not far or worst["separation"] < SEPARATION:
         return passed(f"Both sides are alike: {facts}.", evidence)
+    near, near_there = neighbours(training), neighbours(evaluation)
+    evidence["neighbours"] = {"training": near, "evaluation": near_there}
+    if near_there >= SMOOTH and near < ROUGHER * near_there:
+        return accuse(
+            "augmentation-too-strong",
+            "Training images are hardly more than noise: neighbouring pixels correlate with "
+            f"{figure(near)}, in evaluation images with {figure(near_there)}; {facts}.",
+            remedy="Look at a few training images as the network gets them, and weaken the "
+            "augmentation (noise in the images' own units) until you could name their class.",
+            evidence=evidence,
+        )
     return accuse(
         "train-eval-mismatch",
         f"They are prepared differently: {facts}.",
         remedy="Use one normalisation for both; only augmentation may differ.",
         evidence=evidence,
     )
+
+
+def neighbours(images: Tensor) -> float:
+    """Mean correlation of horizontally neighbouring pixels within an image and channel; NaN for
+    inputs that are no images."""
+    if images.ndim != 4 or images.shape[3] < 4:
+        return math.nan
+    rows = images.double().flatten(0, 1)
+    left, right = rows[:, :, :-1].flatten(1), rows[:, :, 1:].flatten(1)
+    left = left - left.mean(dim=1, keepdim=True)
+    right = right - right.mean(dim=1, keepdim=True)
+    sizes = left.norm(dim=1) * right.norm(dim=1)
+    known = sizes > 1e-12
+    return float(((left * right).sum(dim=1)[known] / sizes[known]).mean())
+
+
+def class_order(material: Material) -> Answer:
+    """Decisions on evaluation images that are right once each is read as another class."""
+    n = max(2, material.case.n_classes or 2)
+    matrix = _late_decisions(material.case.evaluation, n)
+    trained = _late_decisions(material.case.batches, n)
+    images, order = int(matrix.sum()), best_matching(matrix)
+    if not images or not trained.sum():
+        raise NotApplicable("No decisions on evaluation and training images were captured.")
+    right, matched = accuracy(matrix), float(matrix[order, range(n)].sum()) / images
+    evidence: dict[str, Any] = {
+        "images": images,
+        "right": right,
+        "right_in_training": accuracy(trained),
+        "right_in_another_order": matched,
+        "order": order.tolist(),
+    }
+    other = order_differs(matched=matched, right=right, trained=accuracy(trained))
+    if images < LEAST_MATCHED or not other:
+        return passed(
+            f"{figure(100 * right)} % of the decisions are right as they stand.", evidence
+        )
+    shift = {int(k - i) % n for i, k in enumerate(order) if matrix[:, i].sum()}
+    told = f"{shift.pop()} further on" if len(shift) == 1 else "in another order"
+    return accuse(
+        "labels-out-of-range",
+        f"On evaluation images {figure(100 * right)} % of {images:,} decisions are right, in "
+        f"training {figure(100 * accuracy(trained))} %; read as the class {told} each, "
+        f"{figure(100 * matched)} % of the former would be: training and evaluation number the "
+        "classes differently.",
+        remedy="Make both from one table of class ids (class_to_idx), with the same offset.",
+        evidence=evidence,
+    )
+
+
+def order_differs(*, matched: float, right: float, trained: float) -> bool:
+    """Whether decisions on evaluation images are right once read in another order.
+
+    Args:
+        matched: share that would be right in the best order.
+        right: share that is right as they stand.
+        trained: the same of training images.
+    """
+    more = matched >= max(MATCHED, right + MATCHED_MORE)
+    return more and trained >= right + MATCHED_MORE
+
+
+def _late_decisions(batches: Sequence[CapturedBatch], n_classes: int) -> NDArray[np.int64]:
+    """Confusion of the captured answers of the later half of the run."""
+    found = np.zeros((n_classes, n_classes), dtype=np.int64)
+    last = max((one.step for one in batches), default=0)
+    for batch in batches:
+        ids = None if batch.targets is None else class_ids(batch.targets, ignore=-100)
+        if ids is None or batch.outputs is None or batch.step < LATE_STEPS * last:
+            continue
+        rows = _decisions(batch.outputs).cpu()
+        if len(rows) == len(ids):
+            known = (ids >= 0) & (ids < n_classes)
+            found += confusion_matrix(ids[known].numpy(), rows[known].numpy(), n_classes=n_classes)
+    return found
 
 
 def _worst_difference(training: Tensor, evaluation: Tensor) -> dict[str, float]:
@@ -253,4 +356,5 @@ CHECKS = (
     Check(name="train-against-eval", run=train_against_eval),
     Check(name="evaluation-mode", run=evaluation_mode, needs_finite=False),
     Check(name="validation-preprocessing", run=validation_preprocessing),
+    Check(name="class-order", run=class_order, needs_finite=False),
 )

@@ -77,10 +77,17 @@ def _against_counts(
 ) -> Answer:
     imbalance = max(counts) / min(counts)
     evidence["imbalance_ratio"] = imbalance
-    if ratio > max(EXTREME_RATIO, BEYOND_INVERSE * imbalance**2):
+    if _extreme(ratio, imbalance):
         return _wrong(
             f"The largest class weight is {figure(ratio)} times the smallest, at an imbalance of "
             f"{figure(imbalance)}.",
+            evidence,
+        )
+    known = material.case.class_counts is not None
+    if known and imbalance < IMBALANCED_FROM and ratio >= max(UNEQUAL_FROM, 2 * imbalance**2):
+        return _wrong(
+            f"Class weights differ by a factor of {figure(ratio)}, though the classes are about "
+            f"even (largest over smallest {figure(imbalance)}).",
             evidence,
         )
     if imbalance < IMBALANCED_FROM or ratio < 1.5 or min(weights) <= 0:
@@ -105,10 +112,22 @@ def _against_counts(
             f"logarithms {figure(aligned)} as they stand, {figure(best)} when sorted).",
             evidence,
         )
+    power = slope(log_w, log_n)
+    evidence["exponent"] = power
+    if aligned <= -0.9 and 1 + power <= INVERTED_SLOPE:
+        return _wrong(
+            f"Class weights go as the images per class to the power {figure(power)}; -1 evens them "
+            "out, so the rare classes dominate.",
+            evidence,
+        )
     return passed(
         f"Class weights rise as counts fall (correlation of their logarithms {figure(aligned)}).",
         evidence,
     )
+
+
+def _extreme(ratio: float, imbalance: float) -> bool:
+    return ratio > max(EXTREME_RATIO, BEYOND_INVERSE * imbalance**2)
 
 
 def _positive_weight(material: Material) -> Answer:
@@ -214,6 +233,8 @@ def double_correction(material: Material) -> Answer:
         imbalance = max(known) / min(known)
         if imbalance < IMBALANCED_FROM or ratio < 1.5:
             return passed("There is one correction at most.", evidence)
+        if _extreme(ratio, imbalance):
+            return passed("The weights are beyond any correction; see loss-weights.", evidence)
         log_n = _logs(known)
         sampled = slope(_logs(stream), log_n)
         total = sampled + slope(_logs(weights), log_n)

@@ -20,6 +20,7 @@ from everyclass.diagnosis.causes.outputs import (
     sums_to_one,
 )
 from everyclass.diagnosis.material import BINARY_LOSSES, ID_LOSSES, Material, class_ids
+from everyclass.diagnosis.scores import REGRESSION_LOSSES
 from everyclass.findings import CauseId
 
 LOG_SUM_TOLERANCE = 1e-2
@@ -64,7 +65,7 @@ def loss_kind(material: Material) -> Answer:
         )
     if name in BINARY_LOSSES and n == 1:
         return _one_binary_output(material, evidence)
-    if name == "nll_loss":
+    if name in ("nll_loss", "kl_div"):
         return _log_probabilities(material, evidence)
     return passed(f"{name} fits {n} output{'s' if n > 1 else ''}.", evidence)
 
@@ -90,15 +91,15 @@ def _log_probabilities(material: Material, evidence: dict[str, Any]) -> Answer:
     off = float(scores.logsumexp(dim=1).abs().max())
     evidence |= {"largest_log_sum_exp": off}
     if off < LOG_SUM_TOLERANCE or sums_to_one(scores, dim=1):
-        return passed("nll_loss gets rows of log-probabilities.", evidence)
+        return passed(f"{evidence['loss']} gets rows of log-probabilities.", evidence)
     if softmax_over_rows(material, "LogSoftmax"):
         # The sums are wrong because rows are mixed; that is accused where it belongs.
         raise NotApplicable("A softmax over the batch explains the sums; see rows-independent.")
     return accuse(
         "loss-mismatch",
-        "nll_loss takes log-probabilities, whose exponentials sum to 1 in each row; the log of "
-        f"these sums is off by up to {figure(off)}, so raw logits are passed.",
-        remedy="Use cross_entropy on the logits, or put log_softmax(dim=1) before nll_loss.",
+        f"{evidence['loss']} takes log-probabilities, whose exponentials sum to 1 in each row; the "
+        f"log of these sums is off by up to {figure(off)}, so raw logits are passed.",
+        remedy="Use cross_entropy on the logits, or put log_softmax(dim=1) before the loss.",
         evidence=evidence,
     )
 
@@ -109,7 +110,7 @@ def target_shape(material: Material) -> Answer:
     if seen.call is None and material.case.loss_function is None:
         raise NotApplicable("No loss is known.")
     pair = seen.broadcast
-    if seen.call is not None and seen.call.spec.name == "mse_loss":
+    if seen.call is not None and seen.call.spec.name in REGRESSION_LOSSES:
         shapes = tuple(seen.call.scores.shape), tuple(seen.call.targets.shape)
         pair = shapes if shapes[0] != shapes[1] and math.prod(shapes[0]) > 1 else pair
     if pair is None:

@@ -33,6 +33,9 @@ one part in 10,000 and learning has nothing to hold on to."""
 KEPT_SIGNAL = 1e-2
 """Of the variation of the inputs; where as much is left, it is the inputs that hardly differ."""
 
+MOST_DROPPED = 0.8
+"""Probability from which dropout is accused; usual are 0.1 to 0.5."""
+
 
 def first_non_finite(material: Material) -> Answer:
     """The first place where NaN or infinity appears."""
@@ -219,6 +222,21 @@ def weights_differ(material: Material) -> Answer:
     )
 
 
+def dropout_strength(material: Material) -> Answer:
+    """So much is dropped that hardly anything is left to learn from."""
+    p = material.training.dropout
+    evidence = {"dropout": p}
+    if p < MOST_DROPPED or material.learned:
+        return passed(f"Dropout is {figure(p)} at most." if p else "Nothing is dropped.", evidence)
+    return accuse(
+        "dropout-too-strong",
+        f"Dropout of {figure(p)} leaves {figure(100 * (1 - p))} % of the units in training, each "
+        f"multiplied by {figure(1 / max(1 - p, 1e-9))}.",
+        remedy="Use 0.1 to 0.5; torch's p is the share that is dropped, not the share kept.",
+        evidence=evidence,
+    )
+
+
 def initial_signal(material: Material) -> Answer:
     """How well the last layer can tell images apart before training."""
     seen = material.start
@@ -321,4 +339,5 @@ CHECKS = (
     Check(name="dead-units", run=dead_units),
     Check(name="weights-differ", run=weights_differ, needs_finite=False),
     Check(name="initial-signal", run=initial_signal),
+    Check(name="dropout-strength", run=dropout_strength),
 )

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
-from everyclass.diagnosis.material import Material, held_by, plain_names, rates_of
+from everyclass.diagnosis.material import Material, held_by, rates_of
+from everyclass.diagnosis.nested import plain_names
 
 FORWARDS_WITHOUT_STEP = 100
 """Training batches without a step; accumulation over so many is not in use for images."""
@@ -60,6 +61,15 @@ def optimizer_coverage(material: Material) -> Answer:
         return accuse(
             "parameters-not-optimised",
             f"In no optimizer: {names(left)}, though layers before them are trained{of}.",
+            remedy=remedy,
+            evidence=evidence,
+        )
+    held_names = [name for name in trainable if name not in missing]
+    if all(trainable[name].ndim < 2 for name in held_names) and not material.learned:
+        return accuse(
+            "parameters-not-optimised",
+            f"The optimizer holds {len(held_names)} of the model's {len(trainable)} trainable "
+            f"parameters and no weight matrix among them: {names(held_names)}.",
             remedy=remedy,
             evidence=evidence,
         )

@@ -8,6 +8,7 @@ the way, by exchanging the other rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
 from everyclass.diagnosis.case import CapturedBatch
-from everyclass.diagnosis.material import Material, first_rows, pick_rows
+from everyclass.diagnosis.material import Material, first_rows, fits, loaded, pick_rows
 from everyclass.diagnosis.nested import map_tensors, scores_in
 from everyclass.diagnosis.snapshot import borrowed, seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS, SEED
@@ -33,13 +34,18 @@ def rows_independent(material: Material) -> Answer:
     batch = first_rows(material.batch, ROWS)
     if batch.targets is None or batch.targets.ndim == 0 or batch.targets.shape[0] < 2:
         raise NotApplicable("The batch has one row.")
-    by_gradient = _by_gradient(material, batch)
+    # A network that has collapsed depends on no row at all: the fresh one tells.
+    state = material.case.initial_state
+    fresh = state is not None and not material.initial and fits(material.model, state)
+    with loaded(material.model, state) if fresh and state is not None else nullcontext():
+        by_gradient = _by_gradient(material, batch)
+        exchanged = None if by_gradient is not None else _by_exchange(material, batch)
     if by_gradient is not None:
         share, statistics = by_gradient
         evidence: dict[str, Any] = {"method": "gradient", "share_of_other_rows": share}
         limit = LEAST_SHARE
     else:
-        share, statistics, limit = _by_exchange(material, batch), False, EXCHANGED_SHARE
+        share, statistics, limit = exchanged or 0.0, False, EXCHANGED_SHARE
         evidence = {"method": "exchange", "share_of_other_rows": share}
     if share <= limit:
         return passed("In evaluation mode each image's scores depend on it alone.", evidence)

@@ -1,0 +1,44 @@
+from compose import Guise, place
+
+GUISES = (
+    Guise(
+        name="share-to-keep-given-as-share-to-drop",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        edits=(
+            (
+                "        x = F.relu(self.fc1(x))\n",
+                "        x = F.dropout(F.relu(self.fc1(x)), 0.98, self.training)\n",
+            ),
+        ),
+    ),
+    Guise(
+        name="dropout-behind-every-layer",
+        script="plain",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                "layers += [nn.Linear(features, width), nn.ReLU()]",
+                "layers += [nn.Linear(features, width), nn.ReLU(), nn.Dropout(0.97)]",
+            ),
+        ),
+    ),
+    Guise(
+        name="head-dropped",
+        script="plain",
+        places=(place("digits", "vgg", epochs=7),),
+        edits=(
+            (
+                "            nn.Flatten(),\n",
+                "            nn.Flatten(),\n            nn.Dropout(0.99),\n",
+            ),
+        ),
+    ),
+    Guise(
+        name="transformer-dropout-0.95",
+        script="plain",
+        places=(place("digits", "vit", epochs=7),),
+        edits=(("2 * dim, dropout=0.1", "2 * dim, dropout=0.95"),),
+        source="lucidrains/vit-pytorch#16, further",
+    ),
+)
