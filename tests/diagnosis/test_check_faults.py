@@ -644,6 +644,27 @@ def attention_without_batch_first() -> CheckReport:
 
 
 @fault("batch-mixed")
+def a_class_token_that_meets_those_of_other_images() -> CheckReport:
+    """Its scores depend on no image at all."""
+
+    class Token(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(48, 16)
+            self.token = nn.Parameter(torch.zeros(1, 1, 16))
+            self.attention = nn.TransformerEncoderLayer(16, 2, 32)
+            self.head = nn.Linear(16, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            patches = self.embed(inputs.reshape(len(inputs), 16, 48))
+            tokens = torch.cat([self.token.expand(len(inputs), -1, -1), patches], dim=1)
+            return self.head(self.attention(tokens)[:, 0])
+
+    torch.manual_seed(0)
+    return checked(Token())
+
+
+@fault("batch-mixed")
 def log_softmax_over_the_batch() -> CheckReport:
     return checked(nn.Sequential(cnn(), nn.LogSoftmax(dim=0)), loss=nn.NLLLoss())
 

@@ -247,6 +247,22 @@ def mixed_up_targets() -> CheckReport:
 
 
 @healthy
+def a_recurrent_layer_that_gets_the_sequence_first() -> CheckReport:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRU(48, 16)
+            self.head = nn.Linear(16, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            lines = inputs.permute(2, 0, 1, 3).flatten(2)
+            return self.head(self.cell(lines)[0][-1])
+
+    torch.manual_seed(0)
+    return checked(Rows())
+
+
+@healthy
 def a_focal_loss_by_hand() -> CheckReport:
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         costs = functional.cross_entropy(outputs, targets, reduction="none")

@@ -37,6 +37,7 @@ from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.networks import (
     add_batchnorm,
     as_training_images,
+    batch_first,
     frozen_statistics,
     full_precision,
     head_anew,
@@ -168,6 +169,14 @@ _CHANGES: tuple[Change, ...] = (
         words="a step of the optimizer after each pass",
         remedy="Call optimizer.step() after each backward pass.",
         apply=step_every_pass,
+        form=True,
+    ),
+    Change(
+        name="batch-first",
+        cause="batch-mixed",
+        words="attention along each image's own parts",
+        remedy="Build attention and recurrent layers with batch_first=True.",
+        apply=batch_first,
         form=True,
     ),
     Change(

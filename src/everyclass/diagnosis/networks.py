@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from everyclass.diagnosis.alterations import attach
 from everyclass.diagnosis.answers import NotApplicable
+from everyclass.diagnosis.batch_axis import given_batch_first
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
 from everyclass.diagnosis.lab import Lab
@@ -148,6 +149,15 @@ def add_batchnorm(_: Lab, trainee: Trainee) -> None:
         parent._modules[name] = nn.Sequential(child, norm)
         added += norm.parameters()
     attach(trainee, added)
+
+
+def batch_first(lab: Lab, trainee: Trainee) -> None:
+    """Attention and recurrent layers that get the batch first take it first."""
+    found = given_batch_first(trainee.model, lab.material.batch)
+    if not found:
+        raise NotApplicable("No layer runs along the batch.")
+    for name in found:
+        trainee.model.get_submodule(name).batch_first = True  # type: ignore[assignment]
 
 
 def no_dropout(lab: Lab, trainee: Trainee) -> None:

@@ -178,7 +178,8 @@ class _Trials:
         sides.train(control, sides.full // RUNGS)
         sides.train(control, sides.full)
         reproduced = _ill(control.last, self._starved)
-        if not reproduced:
+        at_once = self._at_once()
+        if not reproduced and not any(one.proved for one in at_once):
             self._notes.append(
                 "The unchanged copy leaves the collapse in "
                 f"{sides.full} passes by itself (balanced accuracy "
@@ -186,7 +187,6 @@ class _Trials:
                 + (_LOOP_NOT_SEEN if self._loop_unseen else "")
             )
         loop = None if reproduced or not self._loop_unseen else self._with_loop_fault(control)
-        at_once = self._at_once()
         tried = self._tried_causes(self._accused)
         if reproduced and not self._found(tried):
             tried += self._pairs([one for one in tried if self._is_accused(one)])

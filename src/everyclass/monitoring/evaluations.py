@@ -27,7 +27,6 @@ from everyclass.stats.confusion import (
     predicted_counts,
     recall,
 )
-from everyclass.stats.intervals import balanced_accuracy_interval
 
 LEAST_ABSENT = 5
 """Evaluation images of a class that no training target has, from which it is told."""
@@ -38,13 +37,15 @@ MOST_CHANCE = 1e-4
 LEAST_TRAIN_KAPPA = 0.2
 """Training batches must do this well before an evaluation without information is remarkable."""
 
-LEFT_BEHIND_KAPPA, MOST_ADVANTAGE = 0.5, 0.1
-"""Where training batches do this well, an evaluation whose balanced accuracy is surely less than
-this above chance (as a share of what is possible) has collapsed, whatever its decisions tell."""
+LEFT_BEHIND_KAPPA, LEFT_SHARE = 0.5, 0.2
+"""Where training batches do this well, an evaluation whose kappa is surely less than this share of
+theirs has collapsed, whatever little its decisions tell."""
 
-MATCHED, MATCHED_MORE, LEAST_MATCHED = 0.5, 0.3, 50
-"""Share of images whose decision would be right if each decision stood for another class; how much
-that must exceed those that are right; of so many images."""
+Z95 = 1.959964
+
+MATCHED_MORE, LEAST_MATCHED = 0.3, 50
+"""Share of decisions that would be right if each stood for another class, beyond those that are
+right, and beyond the largest class; of so many images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,17 +266,30 @@ def left_behind(confusion: NDArray[np.int64], train_kappa: float) -> str:
     if train_kappa < LEFT_BEHIND_KAPPA or present < 2:
         return ""
     chance, images = 1 / present, int(confusion.sum())
-    if balanced_accuracy_interval(confusion)[1] >= chance + MOST_ADVANTAGE * (1 - chance):
+    kappa, error = _kappa(confusion)
+    if kappa + Z95 * error >= LEFT_SHARE * train_kappa:
         return ""
     told = (
-        f"balanced accuracy is {balanced_accuracy(confusion):.2f} on {images:,} images, where a "
-        f"constant answer has {chance:.2f}."
+        f"kappa is {kappa:.2f} on {images:,} images, and balanced accuracy "
+        f"{balanced_accuracy(confusion):.2f} where a constant answer has {chance:.2f}."
     )
     order = best_matching(confusion)
     right, matched = accuracy(confusion), float(confusion[order, range(len(order))].sum()) / images
-    if images >= LEAST_MATCHED and matched >= max(MATCHED, right + MATCHED_MORE):
+    largest = float(confusion.sum(axis=1).max()) / images
+    if images >= LEAST_MATCHED and matched >= max(largest, right) + MATCHED_MORE:
         told += (
             f" With each decision read as another class {matched:.0%} would be right instead of "
             f"{right:.0%}: training and evaluation number the classes differently."
         )
     return told
+
+
+def _kappa(confusion: NDArray[np.int64]) -> tuple[float, float]:
+    """Cohen's kappa of decisions with labels, and its standard error (Cohen 1960)."""
+    shares = confusion / confusion.sum()
+    agreed = float(shares.trace())
+    by_chance = float(shares.sum(axis=0) @ shares.sum(axis=1))
+    if by_chance >= 1:
+        return 0.0, 0.0
+    error = (agreed * (1 - agreed) / float(confusion.sum())) ** 0.5
+    return (agreed - by_chance) / (1 - by_chance), error / (1 - by_chance)

@@ -1,8 +1,9 @@
-"""Whether an output depends on other rows of the batch. Cause: batch-mixed.
+"""Whether an output depends on other rows of the batch, or a layer runs along them. Cause:
+batch-mixed.
 
-Measured in evaluation mode, where BatchNorm does not look at the batch: by the gradient of one
-row's scores by the inputs of all rows, and, where inputs are integers or the gradient is lost on
-the way, by exchanging the other rows.
+Dependence is measured in evaluation mode, where BatchNorm does not look at the batch: by the
+gradient of one row's scores by the inputs of all rows, and, where inputs are integers or the
+gradient is lost on the way, by exchanging the other rows.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
+from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
+from everyclass.diagnosis.batch_axis import given_batch_first
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.material import Material, first_rows, fits, loaded, pick_rows
 from everyclass.diagnosis.nested import map_tensors, scores_in
@@ -64,6 +66,22 @@ def rows_independent(material: Material) -> Answer:
         f"{figure(share)} times as much as on itself.",
         remedy="Look for a view or reshape that should be a permute or flatten(1), for a softmax "
         "or mean over dimension 0, and for batch_first left out.",
+        evidence=evidence,
+    )
+
+
+def batch_axis(material: Material) -> Answer:
+    """Attention and recurrent layers run along the sequence, not along the batch."""
+    found = given_batch_first(material.model, material.batch)
+    evidence: dict[str, Any] = {"layers": {name: list(shape) for name, shape in found.items()}}
+    if not found:
+        return passed("Layers that take a sequence first get it first.", evidence)
+    name, shape = next(iter(found.items()))
+    return accuse(
+        "batch-mixed",
+        f"{names(list(found))} run along the batch: they take (sequence, batch, features), and "
+        f"'{name}' gets {shape} from {shape[0]} images. No image's own parts meet each other.",
+        remedy="Build these layers with batch_first=True, or give them x.transpose(0, 1).",
         evidence=evidence,
     )
 
@@ -187,4 +205,7 @@ def _uses_batch_statistics(model: torch.nn.Module) -> bool:
     )
 
 
-CHECKS = (Check(name="rows-independent", run=rows_independent),)
+CHECKS = (
+    Check(name="batch-axis", run=batch_axis, needs_finite=False),
+    Check(name="rows-independent", run=rows_independent),
+)
