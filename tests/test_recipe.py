@@ -39,9 +39,7 @@ def audit(counts: tuple[int, ...]) -> Audit:
         effective_classes=2.0,
         mean=(0.5, 0.4, 0.3),
         std=(0.2, 0.21, 0.22),
-        sizes=ImageSizes(
-            width=spread, height=spread, distinct=1, common=(), smaller=0, stretched=0
-        ),
+        sizes=ImageSizes(width=spread, height=spread, distinct=1, common=(), smaller=0),
         kinds=(),
         reduced=0,
         unreadable=(),

@@ -43,7 +43,7 @@ CHANGES = [
 
 
 def codes_of(images: list[Image.Image]) -> np.ndarray:
-    codes, tell = likeness_codes(np.stack([grey_square(np.asarray(one)) for one in images]))
+    codes, tell = likeness_codes(np.stack([grey_square(one.convert("L")) for one in images]))
     assert tell.all()
     return codes
 

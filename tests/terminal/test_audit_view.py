@@ -51,7 +51,6 @@ AUDIT = Audit(
         distinct=7,
         common=((200, 150, 900), (100, 100, 200)),
         smaller=0,
-        stretched=0,
     ),
     kinds=(kind("RGB", 1000), kind("L", 100)),
     reduced=0,

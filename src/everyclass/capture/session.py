@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from everyclass.capture.facts import Facts, class_ids_finding, one_class_finding, spread_finding
+from everyclass.capture.facts import Facts, class_ids_finding, spread_finding
 from everyclass.capture.feed import Feed, to_host
+from everyclass.capture.first_labels import FirstLabels
 from everyclass.capture.gradients import GradientWatch
 from everyclass.capture.loaders import class_names, passes_an_epoch
 from everyclass.capture.loss_recorder import LossRecorder
@@ -40,9 +41,6 @@ from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
 from everyclass.diagnosis.case import LossName
 from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
-
-LEAST_LABELS = 50
-"""Labels from which it counts that all are the same."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -131,6 +129,7 @@ class Session:
         self.roots = Roots(self.facts, self.tap)
         self.window = Window()
         self.own_loss = LossRecorder(lambda: self.active)
+        self.first_labels = FirstLabels()
         self.rhythm = rhythm or Rhythm()
         self._rests = False
         self._evaluates_with_gradients = False
@@ -145,7 +144,6 @@ class Session:
         self._loading: object | None = None
         self._batch_targets: tuple[Tensor, ...] = ()
         self._scaler_stepped = False
-        self._labels_seen = False
 
     def end(self) -> None:
         """The script is over: decide about what waits. Alarms are told and stop nothing."""
@@ -488,19 +486,8 @@ class Session:
             raise StoppedRun(0, f"stopped after {self.steps} steps to check")
 
     def _look_at_labels(self, *, ended: bool) -> None:
-        """Once, after the first epoch: labels that are all the same."""
-        if self._labels_seen or not self.feed.labels or self.findings:
-            return
-        epoch = passes_an_epoch(self.loader)
-        if not (self.facts.training >= epoch if epoch else ended):
-            return
-        self._labels_seen = True
-        labels = torch.cat([one.flatten().cpu() for _, one in self.feed.labels])
-        labels, columns = labels[labels >= 0], self.feed.columns
-        if len(labels) >= LEAST_LABELS and columns > 1 and bool((labels == labels[0]).all()):
-            found = one_class_finding(
-                int(labels[0]), images=len(labels), outputs=columns, step=self.steps
-            )
+        found = self.first_labels.look(self.feed, self.loader, step=self.steps, ended=ended)
+        if found is not None and not self.findings:
             self.findings.append(found)
             self._alarm(found)
 

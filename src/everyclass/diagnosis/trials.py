@@ -12,9 +12,7 @@ halving: Jamieson and Talwalkar 2016, arXiv:1502.07943), and when no single chan
 are tried in pairs. Where labels say nothing, an accused fault of form is tried on a few images to
 be learned by heart.
 
-What helps is repeated with the batches in another order, beside two negative controls: the
-unchanged copy in that order (a sham: it ought to do nothing), and the changed one with permuted
-labels.
+How sides are judged is in `judge`, how what helps is proved in `proofs`.
 """
 
 from __future__ import annotations
@@ -27,24 +25,25 @@ from itertools import combinations
 from everyclass.diagnoses import Trial
 from everyclass.diagnosis.alterations import keep_gradients
 from everyclass.diagnosis.answers import NotApplicable
-from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.changes import Change, changes
-from everyclass.diagnosis.lab import IMBALANCED, Lab
-from everyclass.diagnosis.material import rows_of, unwrapped
-from everyclass.diagnosis.reference import BY_HEART_ADVANTAGE, Reference, ask_reference
-from everyclass.diagnosis.scores import Score, gain, score
-from everyclass.diagnosis.sides import MOST_STEPS, SEEDS, Side, Sides, rank_of, reason
+from everyclass.diagnosis.judge import Judge, cause_of, ill
+from everyclass.diagnosis.lab import IMBALANCED
+from everyclass.diagnosis.material import unwrapped
+from everyclass.diagnosis.proofs import TO_CONFIRM, Proofs
+from everyclass.diagnosis.reference import Reference, ask_reference
+from everyclass.diagnosis.scores import Score, gain
+from everyclass.diagnosis.sides import MOST_STEPS, Side, Sides, rank_of, reason
 from everyclass.diagnosis.snapshot import untouched
-from everyclass.diagnosis.streams import permute_labels
-from everyclass.diagnosis.trainee import Trainee, TrialError
+from everyclass.diagnosis.trainee import TrialError
 from everyclass.findings import CauseId
 
 LENGTHS, LENGTHS_FOR_ACCUSED = 9, 8
 """Full lengths that a budget is thought to hold; a bit longer ones where checks accuse."""
 
-TO_CONFIRM, RESERVED = 3, 1
-"""Full lengths that a proof takes: both sides in another order, and with permuted labels; and those
-of them that are kept back while changes are tried: what helps is proved beyond the budget."""
+RESERVED = 1
+"""Full lengths of a proof that are kept back while changes are tried: what helps is proved beyond
+the budget."""
 
 RUNGS = 4
 """The first rung has a fourth of the full length."""
@@ -65,15 +64,9 @@ control in its first quarter is promising."""
 REFERENCE_SHARE = 0.25
 """Of the budget, at most, for each training of the network of ours."""
 
-MOST_CONFIRMED = 3
-
 MOST_PROLONGED, LEAST_PROLONGED, OVERDRAFT = 2, 1.5, 0.5
 """Accused changes that are trained for longer when nothing helps; times the full length that this
 must be at least; and the share of the budget that it may take beyond."""
-
-BY_HEART_IMAGES, BY_HEART_STEP, BY_HEART_SHARE = 8, 50, 2.0
-"""To be learned by heart; passes between two looks; of the budget, that both sides of this proof
-may take even when nothing is left."""
 
 _LOOP_NOT_SEEN = (
     " What fails may stand in the training's own loop, which copies do not share: zero_grad, step, "
@@ -166,9 +159,10 @@ class _Trials:
         self._starved = starved
         self._budget = budget
         self._notes: list[str] = []
-        self._reference: Reference | None = None
         self._begun: list[Side] = []
         self._together: set[str] = set()
+        self._judge = Judge(sides, accused)
+        self._proofs = Proofs(sides, self._judge, budget)
 
     def run(self) -> TrialReport:
         sides = self._sides
@@ -177,8 +171,8 @@ class _Trials:
         control = sides.control()
         sides.train(control, sides.full // RUNGS)
         sides.train(control, sides.full)
-        reproduced = _ill(control.last, self._starved)
-        at_once = self._at_once()
+        reproduced = ill(control.last, self._starved)
+        at_once = self._proofs.at_once()
         if not reproduced and not any(one.proved for one in at_once):
             self._notes.append(
                 "The unchanged copy leaves the collapse in "
@@ -188,15 +182,15 @@ class _Trials:
             )
         loop = None if reproduced or not self._loop_unseen else self._with_loop_fault(control)
         tried = self._tried_causes(self._accused)
-        if reproduced and not self._found(tried):
-            tried += self._pairs([one for one in tried if self._is_accused(one)])
-        if reproduced and not self._found(tried):
+        if reproduced and not self._judge.found(tried):
+            tried += self._pairs([one for one in tried if self._judge.is_accused(one)])
+        if reproduced and not self._judge.found(tried):
             tried += self._searched(tried)
         by_heart: list[Trial] = []
-        if self._reference is not None and self._reference.nothing:
-            by_heart = self._released(tried)
+        if self._judge.reference is not None and self._judge.reference.nothing:
+            by_heart = self._proofs.released(tried)
             tried += self._paired_anew()
-        trials = [*at_once, *by_heart, *self._confirmed(tried, reproduced)]
+        trials = [*at_once, *by_heart, *self._proofs.confirmed(tried, reproduced)]
         known = {one.name: one.last for one in (control, *tried) if not one.by_evaluation}
         best = max(known, key=lambda name: known[name].balanced_accuracy)
         trials.sort(key=lambda one: (not one.proved, not one.recovered, -one.gain))
@@ -204,12 +198,12 @@ class _Trials:
             trials=tuple(trials),
             excluded=sides.excluded,
             control=control.last,
-            reference=self._reference,
+            reference=self._judge.reference,
             steps=sides.full,
             reproduced=reproduced,
             best=(best, known[best]),
             loop=loop,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._proofs.notes),
         )
 
     @property
@@ -220,9 +214,9 @@ class _Trials:
     def _with_loop_fault(self, control: Side) -> Trial | None:
         """A copy whose gradients add up, the control as its cure; None where it learns too."""
         side = self._attempt((_GRADIENTS_KEPT,), self._sides.full)
-        if side is None or not _ill(side.last, self._starved):
+        if side is None or not ill(side.last, self._starved):
             return None
-        told = self._measured(side, [side.last], [control.scores[self._sides.full]])
+        told = self._proofs.measured(side, [side.last], [control.scores[self._sides.full]])
         return replace(
             told, change="gradients-cleared", words="gradients cleared at each step", proved=False
         )
@@ -235,13 +229,13 @@ class _Trials:
         for cause in causes:
             for change in changes():
                 relabels = change.pairing and change.cause == "labels-unrelated"
-                if change.at_once or relabels or _cause_of(change, self._sides.lab) != cause:
+                if change.at_once or relabels or cause_of(change, self._sides.lab) != cause:
                     continue
                 if found and not self._in_budget(change, 1):
                     break
                 side = self._attempt((change,), self._sides.full)
                 found += [] if side is None else [side]
-                if side is not None and self._helps(side):
+                if side is not None and self._judge.helps(side):
                     found += self._further(side, found)
                     break
         return found
@@ -264,8 +258,8 @@ class _Trials:
     def _searched(self, tried: Sequence[Side]) -> list[Side]:
         """Everything else, unless labels say nothing about images: then it cannot help. What the
         labels alone suggest comes first."""
-        self._reference = self._asked()
-        if self._reference is not None and self._reference.nothing:
+        self._judge.reference = self._asked()
+        if self._judge.reference is not None and self._judge.reference.nothing:
             return []
         found = self._prolonged(tried)
         if found:
@@ -273,11 +267,11 @@ class _Trials:
         # Two full lengths: where the budget is short they are tried among all others.
         roomy = self._sides.affords(FOR_SUGGESTED + RESERVED)
         found = self._tried_causes(self._suggested()) if roomy else []
-        if not self._found(found):
+        if not self._judge.found(found):
             found += self._halving([*tried, *found])
-        if not self._found(found):
+        if not self._judge.found(found):
             found += self._pairs([*tried, *found, *self._begun])
-        if not self._found(found):
+        if not self._judge.found(found):
             found += self._alone()
         return [*found, *self._completed(tried, found)]
 
@@ -285,7 +279,7 @@ class _Trials:
         """What is accused, for longer, where the run itself was longer by far: some networks learn
         nothing in their first hundred steps, with or without the fault."""
         sides, control = self._sides, self._sides.control()
-        accused = [one for one in tried if self._is_accused(one) and not one.by_evaluation]
+        accused = [one for one in tried if self._judge.is_accused(one) and not one.by_evaluation]
         accused = [one for one in accused if len(one.changes) == 1][:MOST_PROLONGED]
         assert control.trainee is not None
         made = min(MOST_STEPS, (sides.case.steps or 0) * control.trainee.forwards_a_step)
@@ -301,7 +295,7 @@ class _Trials:
                 sides.train(side, until)
         except TrialError as error:
             self._notes.append(f"Not tried for longer: {error}")
-        found = [one for one in accused if self._helps(one)]
+        found = [one for one in accused if self._judge.helps(one)]
         if not found:
             sides.full = before
         return found
@@ -309,13 +303,13 @@ class _Trials:
     def _completed(self, accused: Sequence[Side], found: Sequence[Side]) -> list[Side]:
         """An accused fault of form cured nothing, another change did: both together, where that
         does better still, as when the one hides behind the other."""
-        helping = [one for one in found if self._helps(one) and len(one.changes) == 1]
+        helping = [one for one in found if self._judge.helps(one) and len(one.changes) == 1]
         if not helping:
             return []
         best = max(helping, key=lambda one: rank_of(one.last))
         for side in accused:
             form = len(side.changes) == 1 and side.changes[0].form
-            apart = self._causes(side) != self._causes(best) and not best.by_evaluation
+            apart = self._judge.causes(side) != self._judge.causes(best) and not best.by_evaluation
             if form and apart and self._sides.affords(1):
                 both = self._attempt((*side.changes, *best.changes), self._sides.full)
                 if both is not None and gain([best.last], [both.last]).low > 0:
@@ -368,7 +362,7 @@ class _Trials:
         going_on = begun[: max(LEAST_KEPT, len(begun) // KEPT_SHARE)]
         found = [one for one in going_on if self._gone_on(one)]
         for one in found[:]:
-            if self._helps(one):
+            if self._judge.helps(one):
                 found += self._further(one, found)
         return found
 
@@ -396,12 +390,12 @@ class _Trials:
         known = {one.name: one for one in tried if len(one.changes) == 1 and not one.by_evaluation}
         promising = sorted(known.values(), key=lambda one: rank_of(one.last), reverse=True)
         # An accused cause stays in the game even when alone it changes nothing.
-        first = [one for one in promising if self._is_accused(one)]
+        first = [one for one in promising if self._judge.is_accused(one)]
         chosen = [*first, *(one for one in promising if one not in first)][:4]
         found = []
         for a, b in combinations(chosen, 2):
             name = " + ".join(sorted((a.name, b.name)))
-            if self._causes(a) == self._causes(b) or name in self._together:
+            if self._judge.causes(a) == self._judge.causes(b) or name in self._together:
                 continue
             if not self._sides.affords(1 + RESERVED):
                 break
@@ -409,7 +403,7 @@ class _Trials:
             side = self._attempt((*a.changes, *b.changes), self._sides.full)
             if side is not None:
                 found.append(side)
-                if self._helps(side):
+                if self._judge.helps(side):
                     break
         return found
 
@@ -427,177 +421,6 @@ class _Trials:
                 side = self._attempt((change,), sides.full)
                 found += [] if side is None else [side]
         return found
-
-    def _at_once(self) -> list[Trial]:
-        """Changes that are judged on the weights as they are."""
-        found = []
-        for change in changes():
-            if not change.at_once:
-                continue
-            try:
-                before = self._as_it_is((), change)
-                after = self._as_it_is((change,), change)
-            except (NotApplicable, TrialError) as error:
-                self._sides.excluded[change.name] = reason(error)
-                continue
-            side = Side((change,), 0, None)
-            told = self._measured(side, [before], [after])
-            found.append(replace(told, steps=0, proved=told.recovered and told.ci95[0] > 0))
-        return found
-
-    def _as_it_is(self, made: Sequence[Change], judged: Change) -> Score:
-        sides = self._sides
-        trainee = sides.make(made, from_start=False).trainee
-        assert trainee is not None
-        if judged.on_evaluation and not sides.evaluation:
-            raise NotApplicable("Too few evaluation images were captured.")
-        return score(trainee, sides.evaluation if judged.on_evaluation else sides.held_out)
-
-    # -- proofs --------------------------------------------------------------------------------
-
-    def _confirmed(self, tried: Sequence[Side], reproduced: bool) -> list[Trial]:
-        """Trials of all sides at full length; the best ones under a second seed too."""
-        full = [one for one in tried if self._sides.full in one.scores]
-        order = [one.name for one in changes()]
-        full.sort(
-            key=lambda one: (
-                not self._helps(one),
-                not self._is_accused(one),
-                # Of changes that do about as well the more exact one is the likelier cause.
-                -round(one.last.balanced_accuracy, 1),
-                order.index(one.changes[0].name),
-            )
-        )
-        found: list[Trial] = []
-        for i, side in enumerate(full):
-            wanted = i < MOST_CONFIRMED and reproduced and self._helps(side)
-            affords = not found or self._sides.affords(TO_CONFIRM - 1)
-            found.append(self._trial(side, confirm=wanted and affords))
-        return found
-
-    def _trial(self, side: Side, *, confirm: bool) -> Trial:
-        sides = self._sides
-        before, after = [self._before(side)], [side.scores[sides.full]]
-        sham: Score | None = None
-        permuted: Score | None = None
-        if confirm:
-            try:
-                for seed in SEEDS[1:]:
-                    sham = sides.train(sides.control(seed), sides.full)
-                    again = sides.make(side.changes, seed=seed)
-                    after.append(sides.train(again, sides.full))
-                    before.append(self._before(again))
-                permuted = self._permuted(side.changes)
-            except (NotApplicable, TrialError) as error:
-                self._notes.append(f"{side.name} could not be repeated: {reason(error)}")
-        told = self._measured(side, before, after)
-        # Neither negative control may leave the collapse: another order of the batches alone, nor
-        # the change with labels that belong to other images.
-        guarded = sham is not None and not cured(sides.control().last, sham)
-        guarded = guarded and permuted is not None and not permuted.recovered
-        return replace(
-            told,
-            proved=guarded and told.recovered and told.ci95[0] > 0,
-            sham=None if sham is None else sham.balanced_accuracy,
-            permuted=None if permuted is None else permuted.balanced_accuracy,
-        )
-
-    def _measured(self, side: Side, before: Sequence[Score], after: Sequence[Score]) -> Trial:
-        measured = gain(before, after)
-        return Trial(
-            change=side.name,
-            causes=self._causes(side),
-            words=" and ".join(one.words for one in side.changes),
-            steps=side.passes,
-            control=sum(one.balanced_accuracy for one in before) / len(before),
-            changed=sum(one.balanced_accuracy for one in after) / len(after),
-            gain=measured.mean,
-            ci95=(measured.low, measured.high),
-            chance=after[0].chance,
-            seeds=len(after),
-            images=len(after[0].targets),
-            missed=tuple(sorted(set[int]().union(*(one.missed for one in after)))),
-            recovered=all(cured(old, new) for old, new in zip(before, after)),
-            proved=False,
-        )
-
-    def _permuted(self, made: Sequence[Change]) -> Score | None:
-        """The same side with labels that belong to other images."""
-        sides = self._sides
-        try:
-            side = sides.make(made)
-            assert side.trainee is not None
-            permute_labels(sides.lab, side.trainee)
-            return sides.train(side, sides.full)
-        except (NotApplicable, TrialError) as error:
-            self._notes.append(f"No control with permuted labels: {reason(error)}")
-            return None
-
-    def _released(self, tried: Sequence[Side]) -> list[Trial]:
-        """Faults of form that keep the network from learning anything, if only by heart.
-
-        Where labels tell nothing about images no held-out image can show that a change helps.
-        """
-        found = []
-        for side in tried:
-            exact = all(one.form and not one.on_evaluation for one in side.changes)
-            if exact and self._is_accused(side):
-                try:
-                    found.append(self._by_heart(side))
-                except (NotApplicable, TrialError) as error:
-                    self._notes.append(f"{side.name} could not be repeated: {reason(error)}")
-                if len(found) and found[-1].proved:
-                    break
-        return found
-
-    def _by_heart(self, side: Side) -> Trial:
-        """Both sides on a few images, again and again, until the changed one knows them.
-
-        In a second order as well, as far as the budget goes.
-        """
-        sides, few = self._sides, self._few()
-        end = sides.clock() + max(sides.seconds_left, BY_HEART_SHARE * self._budget)
-        before: list[Score] = []
-        after: list[Score] = []
-        passes = 0
-        for seed in SEEDS:
-            begin = sides.clock()
-            changed = sides.make(side.changes, seed=seed, batches=few).trainee
-            control = sides.make((), seed=seed, batches=few).trainee
-            assert changed is not None
-            assert control is not None
-            if seed == SEEDS[0]:
-                passes = self._learned(changed, few, until=begin + (end - begin) / 2)
-            else:
-                changed.train(passes, seed=sides.seed + seed, clock=sides.clock)
-            control.train(passes, seed=sides.seed + seed, clock=sides.clock)
-            before.append(score(control, few))
-            after.append(score(changed, few))
-            spent = sides.clock() - begin
-            if not cured(before[-1], after[-1]) or sides.clock() + spent > end:
-                break
-        told = replace(self._measured(side, before, after), steps=passes, judged_on="trained")
-        return replace(told, proved=told.recovered and told.ci95[0] > 0)
-
-    def _learned(self, trainee: Trainee, few: Sequence[CapturedBatch], *, until: float) -> int:
-        """Train until it knows most of the images, or time is up; passes that it took."""
-        sides = self._sides
-        while trainee.step < MOST_STEPS and sides.clock() < until:
-            trainee.train(BY_HEART_STEP, seed=sides.seed + SEEDS[0], clock=sides.clock)
-            if score(trainee, few).advantage >= BY_HEART_ADVANTAGE:
-                break
-        return trainee.step
-
-    def _few(self) -> tuple[CapturedBatch, ...]:
-        """As few batches as hold the images to be learned by heart, and two classes."""
-        found: list[CapturedBatch] = []
-        images = 0
-        for batch in self._sides.training:
-            found.append(batch)
-            images += rows_of(batch) or 0
-            if images >= BY_HEART_IMAGES and len(found) > 1:
-                break
-        return tuple(found)
 
     # -- judging -------------------------------------------------------------------------------
 
@@ -618,51 +441,3 @@ class _Trials:
             return True
         self._sides.excluded[change.name] = "The budget was spent."
         return False
-
-    def _is_accused(self, side: Side) -> bool:
-        return self._causes(side)[0] in self._accused
-
-    def _causes(self, side: Side) -> tuple[CauseId, ...]:
-        seen = None if self._reference is None else self._reference.on_evaluation
-        if side.by_evaluation and seen is not None and seen.tells and seen.recognises:
-            return ("labels-unrelated",)
-        return tuple(_cause_of(one, self._sides.lab) for one in side.changes)
-
-    def _before(self, side: Side) -> Score:
-        """The control of the same seed, by the same images."""
-        control = self._sides.control(side.seed)
-        known = control.on_evaluation if side.by_evaluation else control.scores
-        return known[self._sides.full]
-
-    def _found(self, tried: Sequence[Side]) -> bool:
-        return any(self._helps(one) for one in tried)
-
-    def _helps(self, side: Side) -> bool:
-        if self._sides.full not in side.scores:
-            return False
-        before, after = self._before(side), side.scores[self._sides.full]
-        return cured(before, after) and gain([before], [after]).low > 0
-
-
-def _cause_of(change: Change, lab: Lab) -> CauseId:
-    """A change may answer two causes; which one it is shows in what was measured."""
-    try:
-        return change.cause if change.cause_of is None else change.cause_of(lab)
-    except NotApplicable:
-        return change.cause
-
-
-def _ill(one: Score, starved: bool) -> bool:
-    """Still in the collapse: the decisions do not tell the classes apart, or miss some."""
-    return not one.recovered or (starved and bool(one.missed))
-
-
-def cured(before: Score, after: Score) -> bool:
-    """Whether the changed side has left the state that the control is in.
-
-    From a collapse: its decisions tell the classes apart. From a control that tells them apart and
-    misses some: at most half as many are missed. A control that is well cannot be left.
-    """
-    if not before.recovered:
-        return after.recovered
-    return after.recovered and bool(before.missed) and 2 * len(after.missed) <= len(before.missed)

@@ -1,7 +1,7 @@
 """One pass over the images of a table -> Audit.
 
 Comes in: a table. Goes out: an `Audit`. Every image is read and decoded once, by threads, and what
-was seen of it goes into an `AuditState`, whose size does not depend on that of the images (48
+was seen of it goes into an `AuditState`, whose size does not depend on that of the images (65
 bytes an image). States merge in any order to the same audit, so the same code runs over threads,
 processes and machines: `examine` images anywhere, `update` a state, `merge` states, `finish`.
 """
@@ -17,11 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from everyclass.errors import InputError
 from everyclass.images.audit_summary import KindCounts, KindKey, Seen, summarise
 from everyclass.images.audit_values import SPLITS_OR_NONE, Audit, SplitOrNone
 from everyclass.images.likeness import Greys, grey_square, likeness_codes
+from everyclass.images.looks import LOOK, Tones, looks_of, tones_of
 from everyclass.images.pixels import (
     NO_SUCH_FILE,
     UnreadableImage,
@@ -54,6 +56,7 @@ class ImageFacts:
         reduced: a giant, decoded at a fraction of its size.
         histogram: (3, 256) int64, pixel values at the training size.
         grey: (32, 32) uint8, what alike images are found by.
+        tones: what odd images are found by.
     """
 
     row: int
@@ -65,6 +68,7 @@ class ImageFacts:
     reduced: bool
     histogram: npt.NDArray[np.int64]
     grey: Greys
+    tones: Tones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ def examine(
         return ImageFault(row=row, reason=error.reason)
     if store is not None:
         store.put(row, decoded.rgb)
+    grey = Image.fromarray(decoded.rgb).convert("L")
     return ImageFacts(
         row=row,
         split=split,
@@ -103,7 +108,8 @@ def examine(
         kind=(decoded.format, decoded.mode, decoded.bit_depth),
         reduced=decoded.reduced_by > 1,
         histogram=channel_histogram(decoded.rgb),
-        grey=grey_square(decoded.rgb),
+        grey=grey_square(grey),
+        tones=tones_of(grey),
     )
 
 
@@ -115,6 +121,7 @@ class AuditState:
         self._digests = bytearray()
         self._likeness_rows = array("q")
         self._likeness = bytearray()
+        self._looks = bytearray()
         self._histograms: dict[SplitOrNone, npt.NDArray[np.int64]] = {}
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._kinds: dict[KindKey, KindCounts] = {}
@@ -139,6 +146,7 @@ class AuditState:
             codes, tell = likeness_codes(np.stack([facts.grey for facts in images]))
             self._likeness_rows.extend(images[place].row for place in np.flatnonzero(tell))
             self._likeness += codes[tell].tobytes()
+            self._looks += _looks(images).tobytes()
 
     def _add_pixels(self, images: Sequence[ImageFacts], histograms: npt.NDArray[np.int64]) -> None:
         """Add what the histograms, (B, 3, 256), say of these images."""
@@ -164,6 +172,7 @@ class AuditState:
         self._digests += other._digests
         self._likeness_rows.extend(other._likeness_rows)
         self._likeness += other._likeness
+        self._looks += other._looks
         for split, histogram in other._histograms.items():
             self._add_histogram(split, histogram)
         self._sizes.update(other._sizes)
@@ -218,6 +227,7 @@ class AuditState:
             digests=digests[order],
             likeness_rows=likeness_rows[by_row],
             likeness=codes[by_row],
+            looks=np.frombuffer(self._looks, dtype=LOOK)[order],
             histograms=self._histograms,
             sizes=self._sizes,
             kinds=self._kinds,
@@ -226,6 +236,15 @@ class AuditState:
             reduced=self._reduced,
         )
         return summarise(seen, table, side=side)
+
+
+def _looks(images: Sequence[ImageFacts]) -> npt.NDArray[np.void]:
+    return looks_of(
+        np.stack([facts.tones.greys for facts in images]),
+        np.stack([facts.tones.edges for facts in images]),
+        np.stack([facts.histogram for facts in images]),
+        np.array([(facts.width, facts.height) for facts in images]),
+    )
 
 
 def audit_images(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from everyclass.images.audit_likeness import near_duplicate_warnings
+from everyclass.images.audit_looks import odd_image_warnings
 from everyclass.images.audit_values import (
     HARMS,
     SPLITS_OR_NONE,
@@ -35,7 +36,7 @@ _GREY_MODES = frozenset({"1", "L", "LA", "La", "F"})
 def find_warnings(audit: Audit) -> tuple[AuditWarning, ...]:
     """Every warning that the facts give rise to, by harm and then in the order of `CHECKS`."""
     found = [warning for check in CHECKS if (warning := check(audit)) is not None]
-    found += near_duplicate_warnings(audit)
+    found += [*near_duplicate_warnings(audit), *odd_image_warnings(audit)]
     return tuple(sorted(found, key=lambda warning: HARMS.index(warning.harm)))
 
 
@@ -326,20 +327,6 @@ def _enlarged(audit: Audit) -> AuditWarning | None:
     )
 
 
-def _stretched(audit: Audit) -> AuditWarning | None:
-    n = audit.sizes.stretched
-    if n == 0:
-        return None
-    return AuditWarning(
-        id="stretched",
-        harm="notable",
-        sentence=f"{plural(n, 'image')} ({share_of(n, audit.n)}) {'is' if n == 1 else 'are'} more "
-        "than twice as long as wide: the square they become distorts them.",
-        remedy="Crop them to what matters, if shape tells the classes apart.",
-        evidence={"images": n, "of": audit.n},
-    )
-
-
 def _depth_lost(audit: Audit) -> AuditWarning | None:
     n = sum(kind.n for kind in audit.kinds if kind.bit_depth > 8)
     if n == 0:
@@ -358,7 +345,8 @@ def _depth_lost(audit: Audit) -> AuditWarning | None:
 
 def _grey_and_colour(audit: Audit) -> AuditWarning | None:
     grey = sum(kind.n for kind in audit.kinds if _is_grey(kind.mode))
-    if grey in (0, audit.n):
+    told = any(odd.oddity == "grey-among-coloured" for odd in audit.odd_images)
+    if grey in (0, audit.n) or told:
         return None
     return AuditWarning(
         id="grey-and-colour",
@@ -415,7 +403,6 @@ CHECKS: tuple[Callable[[Audit], AuditWarning | None], ...] = (
     _copies,
     _sorted,
     _enlarged,
-    _stretched,
     _grey_and_colour,
     _depth_lost,
     _reduced,

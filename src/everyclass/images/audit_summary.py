@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from everyclass.images.audit_findings import find_warnings
+from everyclass.images.audit_looks import odd_rows
 from everyclass.images.audit_meaning import say_meaning
 from everyclass.images.audit_values import (
     SPLITS_OR_NONE,
@@ -24,6 +25,7 @@ from everyclass.images.audit_values import (
     FoundImage,
     ImageSizes,
     LabelOrder,
+    OddImages,
     PixelKind,
     SplitFacts,
     SplitOrNone,
@@ -58,7 +60,6 @@ class KindCounts(NamedTuple):
 
 
 _COMMON_SIZES = 5
-_STRETCHED = 2.0  # sides' ratio beyond which a square is another picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,6 +71,7 @@ class Seen:
         digests: (R,) of two 8-byte fields, content digests of these rows.
         likeness_rows: (L,) int64, those rows that have enough contrast, ascending.
         likeness: (L, 2) uint64, their codes (`likeness.likeness_codes`).
+        looks: (R,) of `looks.LOOK`, of the readable rows.
         histograms: split -> (3, 256) int64, pixel values at the training size.
         sizes: (width, height) -> images.
         kinds: format, mode and depth -> what is known of them.
@@ -82,6 +84,7 @@ class Seen:
     digests: npt.NDArray[np.void]
     likeness_rows: npt.NDArray[np.int64]
     likeness: npt.NDArray[np.uint64]
+    looks: npt.NDArray[np.void]
     histograms: Mapping[SplitOrNone, npt.NDArray[np.int64]]
     sizes: Counter[tuple[int, int]]
     kinds: Mapping[KindKey, KindCounts]
@@ -117,6 +120,7 @@ def summarise(seen: Seen, table: ImageTable, *, side: int) -> Audit:
         blank=tuple(BlankImage(found=_found(table, row), level=level) for row, level in seen.blank),
         duplicates=_duplicates(seen, table),
         near_duplicates=_near_duplicates(seen, table),
+        odd_images=_odd_images(seen, table),
         straddling=_straddling(seen.rows, table),
         label_order=_label_order(train_labels[train_labels >= 0]),
         notes=table.notes,
@@ -170,7 +174,6 @@ def _sizes(sizes: Counter[tuple[int, int]], side: int) -> ImageSizes:
         distinct=len(sizes),
         common=tuple((width, height, n) for (width, height), n in common[:_COMMON_SIZES]),
         smaller=sum(n for size, n in sizes.items() if min(size) < side),
-        stretched=sum(n for size, n in sizes.items() if max(size) > _STRETCHED * min(size)),
     )
 
 
@@ -235,6 +238,14 @@ def _near_duplicates(seen: Seen, table: ImageTable) -> tuple[DuplicateGroup, ...
         DuplicateGroup(images=tuple(_found(table, int(row)) for row in group))
         for group in np.split(rows[together], starts[1:])
         if len(group)
+    )
+
+
+def _odd_images(seen: Seen, table: ImageTable) -> tuple[OddImages, ...]:
+    blank = np.isin(seen.rows, [row for row, _ in seen.blank])
+    return tuple(
+        OddImages(oddity=oddity, images=tuple(_found(table, int(row)) for row in seen.rows[places]))
+        for oddity, places in odd_rows(seen.looks, blank).items()
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +90,6 @@ class ImageSizes:
         distinct: how many pairs of width and height occur.
         common: (width, height, images) of the most frequent, at most five.
         smaller: images with a side shorter than the training size: these are enlarged.
-        stretched: images more than twice as wide as high or the reverse: the square distorts them.
     """
 
     width: Spread
@@ -98,7 +97,6 @@ class ImageSizes:
     distinct: int
     common: tuple[tuple[int, int, int], ...]
     smaller: int
-    stretched: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +138,27 @@ class BlankImage:
 
     found: FoundImage
     level: int
+
+
+Oddity = Literal[
+    "dark",
+    "light",
+    "low-information",
+    "blurred",
+    "grey-among-coloured",
+    "odd-size",
+    "stretched",
+]
+"""How an image looks odd; the rules are in `everyclass.images.audit_looks`."""
+ODDITIES: tuple[Oddity, ...] = get_args(Oddity)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OddImages:
+    """Images that look odd in one way, in table order. Of blank images nothing else is said."""
+
+    oddity: Oddity
+    images: tuple[FoundImage, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +232,7 @@ class Audit:
         duplicates: files with the same content, byte for byte.
         near_duplicates: different files that look alike, chained: in a group each is alike to
             another one, not to all (`everyclass.images.likeness`).
+        odd_images: those that look odd, by how; an image may be in several.
         label_order: None with fewer than two labelled training images.
         warnings: by harm, the worst first.
         meaning: what it comes to, in plain sentences.
@@ -239,6 +259,7 @@ class Audit:
     straddling: tuple[StraddlingGroup, ...]
     label_order: LabelOrder | None
     near_duplicates: tuple[DuplicateGroup, ...] = ()
+    odd_images: tuple[OddImages, ...] = ()
     warnings: tuple[AuditWarning, ...] = ()
     meaning: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
