@@ -576,6 +576,16 @@ def only_the_last_bias_in_the_optimizer() -> CheckReport:
     return checked(model, optimizer=torch.optim.Adam(list(model.parameters())[-1:]))
 
 
+@fault("parameters-frozen")
+def all_but_the_last_bias_frozen() -> CheckReport:
+    model = cnn()
+    for parameter in list(model.parameters())[:-1]:
+        parameter.requires_grad = False
+    report = checked(model)
+    assert "parameters-not-optimised" not in {one.cause for one in report.issues}
+    return report
+
+
 @fault("dropout-too-strong")
 def the_share_to_keep_given_as_the_share_to_drop() -> CheckReport:
     return checked(nn.Sequential(cnn(32), nn.ReLU(), nn.Dropout(0.9), nn.Linear(32, 4)))

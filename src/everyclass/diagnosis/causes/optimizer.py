@@ -65,7 +65,8 @@ def optimizer_coverage(material: Material) -> Answer:
             evidence=evidence,
         )
     held_names = [name for name in trainable if name not in missing]
-    if all(trainable[name].ndim < 2 for name in held_names) and not material.learned:
+    vectors = bool(missing) and all(trainable[name].ndim < 2 for name in held_names)
+    if vectors and not material.learned:
         return accuse(
             "parameters-not-optimised",
             f"The optimizer holds {len(held_names)} of the model's {len(trainable)} trainable "
