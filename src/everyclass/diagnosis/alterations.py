@@ -45,11 +45,16 @@ def rate_times(factor: float) -> Callable[[Lab, Trainee], None]:
 
 
 def constant_rate(lab: Lab, trainee: Trainee) -> None:
-    """The peak of the captured rates, reached over the first steps and kept."""
+    """The peak of the captured rates, reached over the first steps and kept; the rate that the
+    optimizer was built with, where a warm-up had not come to it."""
     known = [rate for _, rate in lab.case.rates]
     if len(set(known)) < 2:
         raise NotApplicable("The rate never changed.")
-    trainee.rate = lambda step: min(1.0, (step + 1) / WARM_UP_STEPS)
+    groups = [group for one in lab.case.optimizers for group in one.param_groups]
+    meant = max((float(group.get("initial_lr", 0.0)) for group in groups), default=0.0)
+    rose = known[-1] == max(known) and known[0] < known[-1]
+    factor = max(1.0, meant / max(known)) if rose and max(known) > 0 else 1.0
+    trainee.rate = lambda step: factor * min(1.0, (step + 1) / WARM_UP_STEPS)
 
 
 def capped_rate(lab: Lab, trainee: Trainee) -> None:
