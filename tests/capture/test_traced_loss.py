@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils.data import DataLoader, TensorDataset
 
-from everyclass.capture.assemble import case_of
+from everyclass.capture.assemble import case_of, watched_of
 from everyclass.capture.patches import Patches
 from everyclass.capture.session import Session
 from everyclass.diagnosis.case import Case
@@ -187,6 +187,15 @@ def test_a_loss_that_depends_on_more_than_outputs_and_targets_is_refused() -> No
     watched = Watched(mixed)
     assert not isinstance(watched.case.loss_function, TracedLoss)
     assert "more than outputs and targets" in watched.session.own_loss.note
+
+
+def test_that_a_loss_by_hand_is_not_understood_is_said() -> None:
+    def weighted(outputs: Tensor, targets: Tensor, _: nn.Module) -> Tensor:
+        chosen = outputs.log_softmax(1).gather(1, targets.unsqueeze(1))
+        return -(torch.tensor([random.random() for _ in range(len(targets))]) * chosen[:, 0]).mean()
+
+    notes = " ".join(watched_of(Watched(weighted).session).notes)
+    assert "not known as a function: it depends on more than outputs and targets." in notes
 
 
 def test_a_mode_of_the_scripts_own_keeps_its_place() -> None:

@@ -308,6 +308,8 @@ def _choice_notes(session: Session) -> list[str]:
             notes.append(f"The optimizer holds none of the parameters of {_network_name(root)}.")
     if session.facts.training and not session.facts.stepped:
         notes.append("No optimizer ever stepped.")
+    if session.main is None and session.own_loss.note:
+        notes.append(session.own_loss.note)
     return notes
 
 
