@@ -20,13 +20,13 @@ from everyclass.capture.loaders import (
     transforms_of,
 )
 from everyclass.capture.losses import find_transform, loss_function, read_loss
-from everyclass.capture.models import tensors_in
 from everyclass.capture.report import Watched, other_frameworks
 from everyclass.capture.reservoir import KeptBatch
 from everyclass.capture.roots import parameters_of
 from everyclass.capture.session import Session
 from everyclass.capture.sites import Site, site_text
 from everyclass.diagnosis.case import CapturedBatch, Case, LossName, LossSpec
+from everyclass.diagnosis.nested import tensors_in
 
 Function = Callable[..., Any]
 

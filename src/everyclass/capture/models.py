@@ -10,12 +10,14 @@ from __future__ import annotations
 import gc
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from everyclass.diagnosis.nested import tensors_in
 
 MOST_GRAPH_NODES = 20_000
 """Nodes of a loss's graph that are searched for parameters."""
@@ -281,21 +283,6 @@ def parameters_behind(loss: Tensor) -> tuple[Tensor, ...]:
     return tuple(found.values())
 
 
-def tensors_in(value: Any, *, depth: int = 4) -> Sequence[Tensor]:
-    """Tensors inside tuples, lists, mappings and dataclasses, in order."""
-    if isinstance(value, Tensor):
-        return (value,)
-    if depth == 0:
-        return ()
-    found = list[Tensor]()
-    for one in _parts(value):
-        if isinstance(one, Tensor):  # nearly always: spares a call in every step
-            found.append(one)
-        else:
-            found.extend(tensors_in(one, depth=depth - 1))
-    return found
-
-
 def copied(value: Any, copy: Callable[[Tensor], Tensor], *, depth: int = 4) -> Any:
     """The same nesting with each tensor copied; other objects as they are."""
     if isinstance(value, Tensor):
@@ -308,13 +295,3 @@ def copied(value: Any, copy: Callable[[Tensor], Tensor], *, depth: int = 4) -> A
         if type(value) is dict:
             return {key: copied(one, copy, depth=depth - 1) for key, one in value.items()}
     return value
-
-
-def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, (tuple, list)):
-        return value
-    if isinstance(value, Mapping):
-        return value.values()
-    if is_dataclass(value) and not isinstance(value, type):
-        return [getattr(value, one.name) for one in fields(value)]
-    return ()

@@ -31,7 +31,7 @@ from everyclass.capture.losses import (
     spread_shapes,
 )
 from everyclass.capture.matching import main_losses, match_call
-from everyclass.capture.models import CallTap, ModelCall, copied, tensors_in
+from everyclass.capture.models import CallTap, ModelCall, copied
 from everyclass.capture.readings import LOOKS, HandWritten, read_like
 from everyclass.capture.reservoir import DEFAULT_BYTES, Reservoir
 from everyclass.capture.rhythm import Rhythm
@@ -39,6 +39,7 @@ from everyclass.capture.roots import Roots
 from everyclass.capture.sites import Sites, calling_site
 from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
 from everyclass.diagnosis.case import LossName
+from everyclass.diagnosis.nested import tensors_in
 from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
 
