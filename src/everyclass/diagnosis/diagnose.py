@@ -54,7 +54,13 @@ def diagnose_case(
     """
     found = tuple(check_case(case)) if checks is None else tuple(checks)
     issues = [one for one in found if one.outcome == "issue" and one.cause is not None]
-    issues.sort(key=lambda one: (one.cause in _CONSEQUENCES, one.name in _INDIRECT))
+    seen = {one.cause for one in issues}
+
+    def comes_late(one: CheckResult) -> tuple[bool, bool, bool]:
+        explained = _EXPLAINED_BY.get(one.cause) if one.cause is not None else None
+        return one.cause in _CONSEQUENCES, one.name in _INDIRECT, explained in seen
+
+    issues.sort(key=comes_late)
     accused = tuple(dict.fromkeys(one.cause for one in issues if one.cause is not None))
     report = run_trials(
         case,
@@ -404,6 +410,9 @@ _CONSEQUENCES: tuple[CauseId, ...] = ("non-finite", "dead-units")
 
 _INDIRECT = ("initial-loss",)
 """Checks that see a cause by its effect: one that sees the cause itself speaks for both."""
+
+_EXPLAINED_BY: dict[CauseId, CauseId] = {"inputs-not-scaled": "augmentation-too-strong"}
+"""Noise added to images makes their scale odd too."""
 
 _STATES: dict[Verdict, str] = {
     "healthy": "The training is healthy",

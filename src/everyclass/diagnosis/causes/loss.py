@@ -21,6 +21,7 @@ from everyclass.diagnosis.causes.outputs import (
 )
 from everyclass.diagnosis.material import BINARY_LOSSES, ID_LOSSES, Material, class_ids
 from everyclass.diagnosis.scores import REGRESSION_LOSSES
+from everyclass.diagnosis.traced_loss import TracedLoss
 from everyclass.findings import CauseId
 
 LOG_SUM_TOLERANCE = 1e-2
@@ -199,6 +200,9 @@ def initial_loss(material: Material) -> Answer:
         raise NotApplicable("No loss was computed.")
     if activation_explains(material):
         raise NotApplicable("The outputs' last function fixes them; see output-activation.")
+    loss = material.case.loss_function
+    if isinstance(loss, TracedLoss) and loss.penalties():
+        raise NotApplicable("The loss has a penalty on the weights; see penalty.")
     n = 2 if material.spec.name in BINARY_LOSSES else material.n_outputs
     if n < 2:
         raise NotApplicable("ln C of one output is 0.")
