@@ -442,3 +442,34 @@ def test_a_high_first_loss_is_no_issue_once_the_training_has_got_over_it() -> No
     found = named(check_case(given), "initial-loss")
     assert found.cause is None
     assert "the training got over it" in found.sentence
+
+
+class Probed(nn.Module):
+    """Features under no_grad, a head on them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.head = cnn(32), nn.Linear(32, 4)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            hidden = self.features(inputs)
+        return self.head(hidden)  # type: ignore[no-any-return]
+
+
+def test_features_under_no_grad_are_accused_where_nothing_was_learned() -> None:
+    torch.manual_seed(0)
+    model = Probed()
+    failed = case(model, optimizer=sgd(model, 1e-5), steps=400, batches=without_losses())
+    assert "graph-detached" in causes(check_case(failed))
+    begun = case(model, optimizer=sgd(model, 1e-5), steps=4, batches=without_losses())
+    assert "graph-detached" not in causes(check_case(begun))
+
+
+def without_losses() -> tuple[CapturedBatch, ...]:
+    """Of which only the weights tell whether anything was learned."""
+    images, targets = batch(96)
+    return tuple(
+        CapturedBatch(args=(images[i * 32 :][:32],), targets=targets[i * 32 :][:32])
+        for i in range(3)
+    )

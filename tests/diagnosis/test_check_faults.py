@@ -576,6 +576,24 @@ def only_the_last_bias_in_the_optimizer() -> CheckReport:
     return checked(model, optimizer=torch.optim.Adam(list(model.parameters())[-1:]))
 
 
+@fault("parameters-not-optimised")
+def layers_in_a_plain_list() -> CheckReport:
+    class Blocks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = [nn.Linear(48, 32), nn.Linear(32, 32)]
+            self.head = nn.Linear(32, 4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = functional.adaptive_avg_pool2d(inputs, 4).flatten(1)
+            for block in self.blocks:
+                hidden = block(hidden).relu()
+            return self.head(hidden)
+
+    torch.manual_seed(0)
+    return checked(Blocks())
+
+
 @fault("parameters-frozen")
 def all_but_the_last_bias_frozen() -> CheckReport:
     model = cnn()

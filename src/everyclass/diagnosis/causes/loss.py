@@ -26,6 +26,9 @@ from everyclass.findings import CauseId
 
 LOG_SUM_TOLERANCE = 1e-2
 REACHED_SHARE = 0.5
+STEPS_TO_LEARN = 100
+"""After which a network whose features run under no_grad ought to have learned, if these were of
+any use; before, it may be meant so."""
 
 
 def loss_computes(material: Material) -> Answer:
@@ -166,6 +169,18 @@ def loss_connected(material: Material) -> Answer:
             remedy=remedy,
             evidence=evidence,
         )
+    apart = _without_graph(material, trainable)
+    share = sum(trainable[name].numel() for name in apart) / size
+    failed = (material.case.steps or 0) >= STEPS_TO_LEARN and material.learned is False
+    if share >= REACHED_SHARE and failed:
+        return accuse(
+            "graph-detached",
+            f"{figure(100 * share)} % of the trainable weights are in the optimizer and get no "
+            f"gradient: their layers ran under no_grad ({names(apart)}).",
+            remedy="Take the no_grad() (or detach()) away, unless these layers are meant to stay "
+            "as they are.",
+            evidence=evidence | {"without_graph": apart[:20], "without_graph_share": share},
+        )
     rest = len(trainable) - len(reached)
     more = f"; {rest} get none (not used for this output)" if rest else ""
     return passed(f"The loss reaches {len(reached)} trainable parameters{more}.", evidence)
@@ -189,6 +204,21 @@ def _cut_off(material: Material, trainable: Mapping[str, nn.Parameter]) -> list[
             if known and name in trainable and material.training.gradients.get(name) is None:
                 found.append(name)
     return found
+
+
+def _without_graph(material: Material, trainable: Mapping[str, nn.Parameter]) -> list[str]:
+    """Parameters that an optimizer holds and whose layer ran without building a graph."""
+    try:
+        held = material.optimised()
+    except NotApplicable:
+        return []
+    return [
+        name
+        for layer in material.training.layers
+        if not layer.with_graph
+        for name, parameter in layer.module.named_parameters(prefix=layer.name)
+        if name in trainable and id(parameter) in held
+    ]
 
 
 def initial_loss(material: Material) -> Answer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
 from everyclass.diagnosis.material import Material, held_by, rates_of
@@ -64,6 +65,16 @@ def optimizer_coverage(material: Material) -> Answer:
             remedy=remedy,
             evidence=evidence,
         )
+    hidden = _unregistered(material.model)
+    if hidden and not material.learned:
+        return accuse(
+            "parameters-not-optimised",
+            f"{names(hidden)} hold{'s' if len(hidden) == 1 else ''} layers in a plain list or "
+            "dict: parameters() does not know them, so they are in no optimizer and in no "
+            "state_dict.",
+            remedy="Use nn.ModuleList or nn.ModuleDict for layers that a network holds.",
+            evidence=evidence | {"unregistered": hidden},
+        )
     held_names = [name for name in trainable if name not in missing]
     vectors = bool(missing) and all(trainable[name].ndim < 2 for name in held_names)
     if vectors and not material.learned:
@@ -81,6 +92,21 @@ def optimizer_coverage(material: Material) -> Answer:
             evidence,
         )
     return passed(f"All {len(trainable)} trainable parameters are in an optimizer.", evidence)
+
+
+def _unregistered(model: nn.Module) -> list[str]:
+    """Attributes that hold networks with parameters which the model does not know as its own."""
+    own = {id(parameter) for parameter in model.parameters()}
+    found = []
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute.startswith("_") or not isinstance(value, (list, tuple, dict)):
+                continue
+            held = value.values() if isinstance(value, dict) else value
+            parameters = (p for one in held if isinstance(one, nn.Module) for p in one.parameters())
+            if any(id(p) not in own and p.requires_grad for p in parameters):
+                found.append(f"{name}.{attribute}".lstrip("."))
+    return found
 
 
 def _left_behind(material: Material, held: set[int]) -> list[str]:
