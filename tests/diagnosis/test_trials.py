@@ -394,10 +394,13 @@ def test_dropout_in_functions_and_attention_is_turned_off() -> None:
         def forward(self, images: Tensor) -> Tensor:
             patches = functional.unfold(images, 4, stride=4).transpose(1, 2)
             hidden = self.layer(self.embed(patches)).mean(1)
-            return self.head(functional.dropout(hidden, 0.9, self.training))
+            return self.head(functional.dropout(hidden, training=self.training))
 
     torch.manual_seed(0)
     given = case(Dropping(), lr=0.01)
+    assert Material(given).training.dropout == 0.9
+    with AlteredDropout(lambda _: 0.0):
+        assert torch.equal(functional.dropout(torch.ones(64)), torch.ones(64))
     sides = Sides(given, (), deadline=1.0, seed=0, clock=Ticks(), on_trial=None)
     (off,) = [one for one in changes() if one.name == "dropout-off"]
     side = sides.make([off])

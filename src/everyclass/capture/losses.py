@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from everyclass.diagnosis.case import LossName, LossSpec
+from everyclass.diagnosis.case import REGRESSION_LOSSES, LossName, LossSpec
 from everyclass.monitoring.measures import ScoreKind
 
 WATCHED_LOSSES: tuple[LossName, ...] = tuple(
@@ -45,7 +45,6 @@ _ARGUMENTS: Mapping[LossName, tuple[str, ...]] = {
         *("input", "target", "p", "margin", "weight", "size_average", "reduce", "reduction"),
     ),
 }
-REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
 _PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
 _EPSILON = 1e-7
 

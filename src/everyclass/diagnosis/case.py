@@ -28,6 +28,9 @@ LossName = Literal[
 ]
 """`by_hand`: a loss that is none of torch's; only the outputs and targets are known."""
 
+REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
+"""Losses of differences: their targets are numbers, of which 0.5 divides two classes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossSpec:

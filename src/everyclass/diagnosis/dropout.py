@@ -59,6 +59,8 @@ def dropout_of(
     given = bound_arguments(func, args, keywords)
     place = _PLACE[argument]
     found = given.get(argument, keywords.get(argument))
+    if found is None and given:  # left at its default
+        found = inspect.signature(func).parameters[argument].default
     if found is None and not given and len(args) > place:
         found = args[place]
     trains = given.get("training", keywords.get("training", keywords.get("train", True)))

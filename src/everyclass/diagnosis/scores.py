@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from everyclass.diagnosis.case import CapturedBatch
+from everyclass.diagnosis.case import REGRESSION_LOSSES, CapturedBatch
 from everyclass.diagnosis.material import as_rows, class_ids
 from everyclass.diagnosis.nested import scores_in
 from everyclass.diagnosis.snapshot import borrowed, seeded
@@ -27,8 +27,6 @@ from everyclass.stats.confusion import recall as recalls_of
 from everyclass.stats.intervals import balanced_accuracy_interval, paired_balanced_accuracy_gain
 
 Z95 = 1.959964
-REGRESSION_LOSSES = frozenset({"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"})
-
 RECOVERED_ADVANTAGE = 0.1
 """Of balanced accuracy over chance, as a share of what is possible, from which predictions are
 said to tell the classes apart."""

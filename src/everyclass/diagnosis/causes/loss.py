@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
+from everyclass.diagnosis.case import REGRESSION_LOSSES
 from everyclass.diagnosis.causes.inputs import FAR_RMS, channel_figures
 from everyclass.diagnosis.causes.outputs import (
     activation_explains,
@@ -20,7 +21,6 @@ from everyclass.diagnosis.causes.outputs import (
     sums_to_one,
 )
 from everyclass.diagnosis.material import BINARY_LOSSES, ID_LOSSES, Material, class_ids
-from everyclass.diagnosis.scores import REGRESSION_LOSSES
 from everyclass.diagnosis.traced_loss import TracedLoss
 from everyclass.findings import CauseId
 
