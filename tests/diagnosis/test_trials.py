@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from checks_zoo import batch, bn_cnn, cnn, sgd
+from checks_zoo import batch, bn_cnn, cnn, sgd, train
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -424,3 +424,24 @@ def test_an_accused_change_is_given_more_time_where_the_run_was_long() -> None:
 
 def _smallest_first(outputs: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(-outputs, targets)
+
+
+def test_an_evaluation_that_numbers_its_classes_differently_is_proved_at_once() -> None:
+    model = bn_cnn()
+    given = case(model, lr=0.05)
+    for _ in range(4):
+        for one in given.batches:
+            assert one.targets is not None
+            train(model, given.optimizers[0], one.args[0], one.targets, 1)
+    shifted = []
+    for seed in range(40, 52):
+        images, targets = batch(16, seed=seed)
+        shifted.append(CapturedBatch(args=(images,), targets=(targets + 1) % 4, training=False))
+    report = run_trials(replace(given, evaluation=tuple(shifted)), budget_seconds=3, clock=Ticks())
+    told = next(one for one in report.trials if one.change == "classes-reordered")
+    assert told.proved
+    assert told.steps == 0
+    assert told.causes == ("labels-out-of-range",)
+    same = tuple(replace(one, targets=(one.targets - 1) % 4) for one in shifted)  # type: ignore[operator]
+    report = run_trials(replace(given, evaluation=same), budget_seconds=3, clock=Ticks())
+    assert "classes-reordered" in report.excluded

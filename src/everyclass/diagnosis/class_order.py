@@ -11,7 +11,7 @@ from everyclass.diagnosis.causes.evaluation import order_differs
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.scores import score
 from everyclass.diagnosis.trainee import Trainee
-from everyclass.stats.confusion import accuracy, best_matching
+from everyclass.stats.confusion import best_matching
 
 SOME = 16
 """Batches of training images that say how well the network does there."""
@@ -26,11 +26,7 @@ def read_in_order(lab: Lab, trainee: Trainee) -> None:
     if not lab.evaluation:
         raise NotApplicable("Too few evaluation images were captured.")
     confusion = score(trainee, lab.evaluation).confusion
-    order = best_matching(confusion)
-    right, images = accuracy(confusion), int(confusion.sum())
-    matched = float(confusion[order, range(len(order))].sum()) / images
-    trained = accuracy(score(trainee, lab.parts.training[-SOME:]).confusion)
-    largest = float(confusion.sum(axis=1).max()) / images
-    if not order_differs(matched, right=right, trained=trained, largest=largest):
+    training = score(trainee, lab.parts.training[-SOME:]).confusion
+    if not order_differs(confusion, training):
         raise NotApplicable("Decisions on evaluation images are no better in another order.")
-    trainee.stands_for = tuple(int(one) for one in order)
+    trainee.stands_for = tuple(int(one) for one in best_matching(confusion))

@@ -23,9 +23,9 @@ from everyclass.stats.collapse import LEAST_RECALL, collapse_verdict
 from everyclass.stats.confusion import (
     accuracy,
     balanced_accuracy,
-    best_matching,
     predicted_counts,
     recall,
+    right_in_another_order,
 )
 
 LEAST_ABSENT = 5
@@ -42,10 +42,6 @@ LEFT_BEHIND_KAPPA, LEFT_SHARE = 0.5, 0.2
 theirs has collapsed, whatever little its decisions tell."""
 
 Z95 = 1.959964
-
-MATCHED_MORE, LEAST_MATCHED = 0.3, 50
-"""Share of decisions that would be right if each stood for another class, beyond those that are
-right, and beyond the largest class; of so many images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,13 +269,11 @@ def left_behind(confusion: NDArray[np.int64], train_kappa: float) -> str:
         f"kappa is {kappa:.2f} on {images:,} images, and balanced accuracy "
         f"{balanced_accuracy(confusion):.2f} where a constant answer has {chance:.2f}."
     )
-    order = best_matching(confusion)
-    right, matched = accuracy(confusion), float(confusion[order, range(len(order))].sum()) / images
-    largest = float(confusion.sum(axis=1).max()) / images
-    if images >= LEAST_MATCHED and matched >= max(largest, right) + MATCHED_MORE:
+    matched = right_in_another_order(confusion)
+    if matched is not None:
         told += (
             f" With each decision read as another class {matched:.0%} would be right instead of "
-            f"{right:.0%}: training and evaluation number the classes differently."
+            f"{accuracy(confusion):.0%}: training and evaluation number the classes differently."
         )
     return told
 

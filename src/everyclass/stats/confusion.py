@@ -201,6 +201,26 @@ def best_matching(confusion: ArrayLike) -> Counts:
     return found
 
 
+MATCHED_MORE, MORE_THAN_LARGEST, LEAST_MATCHED = 0.3, 0.15, 50
+
+
+def right_in_another_order(confusion: ArrayLike) -> float | None:
+    """Share of decisions that are right once each is read as the class of `best_matching`; None
+    where that says nothing.
+
+    It says something of 50 images or more, where it exceeds what is right as it stands by 0.3, and
+    the share of the largest class, which a constant answer reaches, by 0.15.
+    """
+    counts = _checked(confusion)
+    images = int(counts.sum())
+    if images < LEAST_MATCHED:
+        return None
+    matched = float(counts[best_matching(counts), range(len(counts))].sum()) / images
+    largest = float(counts.sum(axis=1).max()) / images
+    least = max(largest + MORE_THAN_LARGEST, accuracy(counts) + MATCHED_MORE)
+    return matched if matched >= least else None
+
+
 def _checked(confusion: ArrayLike) -> Counts:
     matrix = np.asarray(confusion)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:

@@ -27,7 +27,13 @@ from everyclass.diagnosis.material import (
     first_rows,
 )
 from everyclass.diagnosis.trace import Pass, PassError, run_pass
-from everyclass.stats.confusion import accuracy, best_matching, confusion_matrix
+from everyclass.stats.confusion import (
+    MATCHED_MORE,
+    accuracy,
+    best_matching,
+    confusion_matrix,
+    right_in_another_order,
+)
 
 LEAST_AGREEMENT = 0.7
 MOST_LOST = 0.5
@@ -44,13 +50,6 @@ training images fall short of, from which they are called noise."""
 
 LATE_STEPS = 0.5
 """Share of the run from which decisions count."""
-
-MATCHED_MORE, LEAST_MATCHED = 0.3, 50
-"""Share of decisions on evaluation images that must be right in another order beyond those that are
-right as they stand, and of so many images."""
-
-MORE_THAN_LARGEST = 0.15
-"""The same beyond the share of the largest class: one constant answer fits that."""
 
 LEAST_IMAGES = 16
 MEAN_DIFFERENCE = 0.5
@@ -204,9 +203,7 @@ def class_order(material: Material) -> Answer:
         "right_in_another_order": matched,
         "order": order.tolist(),
     }
-    largest = float(matrix.sum(axis=1).max()) / images
-    other = order_differs(matched, right=right, trained=accuracy(trained), largest=largest)
-    if images < LEAST_MATCHED or not other:
+    if not order_differs(matrix, trained):
         return passed(
             f"{figure(100 * right)} % of the decisions are right as they stand.", evidence
         )
@@ -223,17 +220,15 @@ def class_order(material: Material) -> Answer:
     )
 
 
-def order_differs(matched: float, *, right: float, trained: float, largest: float) -> bool:
-    """Whether decisions on evaluation images are right once read in another order.
+def order_differs(evaluation: NDArray[np.int64], training: NDArray[np.int64]) -> bool:
+    """Whether decisions on evaluation images are right once read in another order, and those on
+    training images as they stand.
 
     Args:
-        matched: share that would be right in the best order.
-        right: share that is right as they stand.
-        trained: the same of training images.
-        largest: share of the largest class.
+        evaluation, training: (C, C) confusion of either.
     """
-    more = matched >= max(largest + MORE_THAN_LARGEST, right + MATCHED_MORE)
-    return more and trained >= right + MATCHED_MORE
+    other = right_in_another_order(evaluation) is not None
+    return other and accuracy(training) >= accuracy(evaluation) + MATCHED_MORE
 
 
 def _late_decisions(batches: Sequence[CapturedBatch], n_classes: int) -> NDArray[np.int64]:
