@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -309,3 +310,45 @@ def test_a_case_knows_where_loader_and_scaling_were_built(watching: Watching) ->
     lines = {name: int(site.rpartition(":")[2]) for name, site in case.call_sites.items()}
     assert lines["transform"] == lines["optimizer"] + 1
     assert lines["loader"] == lines["optimizer"] + 2
+
+
+@pytest.mark.parametrize("buffers", [False, True])
+def test_an_average_evaluated_with_the_statistics_of_the_start(
+    watching: Watching, buffers: bool
+) -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    average = copy.deepcopy(model)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), F.cross_entropy, count=30)
+    average.eval()
+    with torch.no_grad():
+        for mine, other in zip(average.parameters(), model.parameters()):
+            mine.lerp_(other, 0.9)
+        if buffers:
+            for mine, other in zip(average.buffers(), model.buffers()):
+                mine.copy_(other)
+        for _ in range(3):
+            F.cross_entropy(average(torch.randn(20, 6)), torch.randint(0, 3, (20,)))
+    causes = [one.evidence["cause"] for one in watching.session.findings]
+    assert causes == ([] if buffers else ["batchnorm-mismatch"])
+    assert not average._forward_hooks
+
+
+def test_class_weights_multiplied_in_by_hand_are_part_of_the_case(watching: Watching) -> None:
+    weight = torch.tensor([0.3, 0.6, 2.1])
+    model = nn.Linear(6, 3)
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        rows = F.cross_entropy(outputs, targets, reduction="none")
+        each = torch.tensor([float(weight[k]) for k in targets])  # not seen by who looks at torch
+        return (rows * each).sum() / each.sum()
+
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), loss, count=12)
+    case = watching.end()
+    assert case is not None
+    assert case.loss is not None
+    assert case.loss.weight is not None
+    assert torch.allclose(case.loss.weight, weight, atol=0.1)
+    assert case.answers_reached is True
+    output, targets = torch.randn(7, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    assert case.loss_function is not None
+    assert torch.allclose(case.loss_function(output, targets), loss(output, targets), atol=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +57,7 @@ def case(model: nn.Module | None = None, **options: Any) -> Case:
         "steps": 30,
         "gradients_cleared": True,
         "gradient_norms": ((0, 1.2), (1, 1.1)),
+        "answers_reached": True,
         "rates": ((0, 0.05),),
         "initial_state": state,
     }
@@ -110,7 +112,7 @@ def test_steps_without_a_gradient_are_a_detached_loss() -> None:
     model = cnn()
     optimizer = sgd(model)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    given = case(cnn(), gradients_cleared=None, gradient_norms=())
+    given = case(cnn(), gradients_cleared=None, gradient_norms=(), answers_reached=False)
     given = replace(given, model=model, optimizers=(optimizer,), initial_state=state)
     assert causes(check_case(given)) == ["graph-detached"]
 
@@ -473,3 +475,110 @@ def without_losses() -> tuple[CapturedBatch, ...]:
         CapturedBatch(args=(images[i * 32 :][:32],), targets=targets[i * 32 :][:32])
         for i in range(3)
     )
+
+
+def test_gradients_that_come_from_elsewhere_in_the_loss() -> None:
+    untrained = cnn()
+    given = replace(case(cnn()), model=untrained, optimizers=(sgd(untrained),), initial_state=None)
+    assert causes(check_case(replace(given, answers_reached=True))) == []
+    found = named(check_case(replace(given, answers_reached=False)), "answers-reached")
+    assert found.cause == "graph-detached"
+    assert "norm 1.2 at first" in found.sentence
+
+
+def test_gradients_taken_away_before_the_step() -> None:
+    model = cnn()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    given = case(cnn(), gradients_cleared=None, gradient_norms=(), answers_reached=True)
+    given = replace(given, model=model, optimizers=(sgd(model),), initial_state=state)
+    assert causes(check_case(given)) == ["parameters-frozen"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "meant", "accused"),
+    [
+        (((0, 0.03), (29, 0.9), (89, 1e-4)), 1e-3, True),
+        (((0, math.inf), (1, 1e-3)), 1e-3, True),
+        (((0, 4e-3), (40, 0.1), (99, 4e-6)), 4e-3, False),  # a cyclic one, of SGD
+        (((0, 1e-4), (29, 3e-3), (89, 1e-3)), 3e-3, False),
+    ],
+)
+def test_a_schedule_that_goes_beyond_what_was_asked(
+    rates: tuple[tuple[int, float], ...], meant: float, accused: bool
+) -> None:
+    model = cnn()
+    optimizer = sgd(model, rates[-1][1])
+    optimizer.param_groups[0]["initial_lr"] = meant
+    given = case(cnn(), rates=rates, steps=100, forwards=100)
+    given = replace(given, model=model, optimizers=(optimizer,))
+    found = named(check_case(given), "learning-rate")
+    assert ("when the optimizer was made" in found.sentence) is accused
+    assert not accused or found.cause == "learning-rate-too-high"
+
+
+def test_weights_rounded_after_each_step() -> None:
+    given = case(mlp(768))
+    assert named(check_case(given), "weights-rounded").outcome == "passed"
+    torch.manual_seed(0)
+    model = mlp(768)
+    with torch.no_grad():
+        for one in model.parameters():
+            one.copy_((one * 64).round() / 64)
+    found = named(
+        check_case(replace(given, model=model, optimizers=(sgd(model),))), "weights-rounded"
+    )
+    assert found.cause == "precision-loss"
+    assert "multiples of 0.0156" in found.sentence
+    model = mlp(768)
+    with torch.no_grad():
+        for one in model.parameters():
+            one.copy_(one.bfloat16())
+    found = named(
+        check_case(replace(given, model=model, optimizers=(sgd(model),))), "weights-rounded"
+    )
+    assert "to bfloat16" in found.sentence
+    # What began like that is no sign of rounding.
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    given = replace(given, model=model, optimizers=(sgd(model),), initial_state=state)
+    assert named(check_case(given), "weights-rounded").outcome == "passed"
+
+
+def test_brightness_that_drowns_the_images() -> None:
+    model, given = cnn(), case(cnn())
+    torch.manual_seed(0)
+    shift = torch.empty(96, 1, 1, 1).uniform_(-200, 200)
+    drowned = tuple(
+        replace(one, args=(one.args[0] + shift[32 * i :][:32],))
+        for i, one in enumerate(given.batches)
+    )
+    given = replace(given, model=model, optimizers=(sgd(model),), batches=drowned)
+    found = named(check_case(given), "validation-preprocessing")
+    assert found.cause == "augmentation-too-strong"
+
+
+def test_what_shrinks_everything_to_nothing_leaves_no_unit_alive() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.Hardshrink(5.0), nn.Linear(32, 4))
+    assert "dead-units" in causes(check_case(case(model)))
+
+
+@pytest.mark.parametrize(("rate", "accused"), [(1e-3, True), (1.0, False)])
+def test_a_rate_at_which_adadelta_stays_where_it_began(rate: float, accused: bool) -> None:
+    torch.manual_seed(0)
+    model = cnn()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.Adadelta(model.parameters(), lr=rate)
+    train(model, optimizer, *batch(64), 100)
+    given = replace(case(cnn()), model=model, optimizers=(optimizer,), initial_state=state)
+    given = replace(given, steps=100, forwards=100, rates=((0, rate),))
+    found = named(check_case(given), "learning-rate")
+    assert (found.cause == "learning-rate-too-low") is accused
+    assert not accused or "100 steps of Adadelta" in found.sentence
+
+
+def test_black_edges_of_shifted_training_images_are_no_other_preprocessing() -> None:
+    given = case()
+    shifted = tuple(replace(one, args=(one.args[0].clone(),)) for one in given.batches)
+    for one in shifted:
+        one.args[0][:, :, :, :3] = one.args[0][:, :, -3:] = -12.0
+    found = named(check_case(replace(given, batches=shifted)), "validation-preprocessing")
+    assert found.outcome == "passed"

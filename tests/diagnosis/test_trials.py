@@ -22,6 +22,7 @@ from everyclass.diagnosis.heldout import divide
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.material import Material
 from everyclass.diagnosis.sides import Sides
+from everyclass.diagnosis.trainee import trainee_of
 from everyclass.diagnosis.trials import TrialReport, run_trials
 from everyclass.findings import CauseId, CheckResult
 
@@ -445,3 +446,53 @@ def test_an_evaluation_that_numbers_its_classes_differently_is_proved_at_once() 
     same = tuple(replace(one, targets=(one.targets - 1) % 4) for one in shifted)  # type: ignore[operator]
     report = run_trials(replace(given, evaluation=same), budget_seconds=3, clock=Ticks())
     assert "classes-reordered" in report.excluded
+
+
+def test_weights_rounded_after_each_step_are_proved_by_a_copy_that_keeps_them() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 32), nn.ReLU(), nn.Linear(32, 4))
+    given = case(model, lr=0.003)
+    with torch.no_grad():
+        for one in model.parameters():
+            one.copy_((one * 32).round() / 32)
+    report = run_trials(given, accused=["precision-loss"], budget_seconds=12, clock=Ticks())
+    assert report.trials[0].change == "float32"
+    assert report.trials[0].proved
+
+
+def test_evaluation_in_training_mode_is_proved_at_once() -> None:
+    model = bn_cnn()
+    optimizer = sgd(model)
+    for seed in range(40):
+        train(model, optimizer, *batch(16, seed=seed), 1)
+    # Batches of one class: their own statistics take away what tells the classes apart.
+    images, targets = batch(256, seed=99)
+    seen = tuple(
+        CapturedBatch(
+            args=(images[targets == k],),
+            targets=targets[targets == k],
+            training=False,
+            model_training=True,
+            step=40,
+        )
+        for k in (0, 1, 2, 3)
+        for _ in range(2)
+    )
+    report = run_trials(case(model, evaluation=seen), budget_seconds=8, clock=Ticks())
+    found = next(one for one in report.trials if one.change == "evaluation-mode")
+    assert found.proved
+    assert found.causes == ("batchnorm-mismatch",)
+
+
+@pytest.mark.parametrize(("start", "cause"), [(0.9, "high"), (1e-3, "low")])
+def test_a_rate_held_at_what_was_meant(start: float, cause: str) -> None:
+    model = bn_cnn()
+    given = case(model, lr=1e-6, rates=((0, start), (4, 1e-6)), steps=80, forwards=80)
+    given.optimizers[0].param_groups[0]["initial_lr"] = 0.02
+    lab = Sides(given, (), deadline=100, seed=0, clock=Ticks(), on_trial=None).lab
+    change = next(one for one in changes() if one.name == "rate-constant")
+    trainee = trainee_of(given, given.batches, from_start=True)
+    change.apply(lab, trainee)
+    held = trainee.peak_rates[0][0] * trainee.rate(70)
+    assert held == pytest.approx(0.02 if cause == "high" else start)
+    assert change.cause_of is not None
+    assert change.cause_of(lab) == f"learning-rate-too-{cause}"

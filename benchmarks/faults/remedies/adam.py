@@ -8,4 +8,5 @@ def adam_in_its_place(params, *args, **kwargs):
     return adam_itself(params, lr=1e-3)
 
 
-torch.optim.SGD = torch.optim.Adam = torch.optim.AdamW = torch.optim.RMSprop = adam_in_its_place
+for kind in ("SGD", "Adam", "AdamW", "RMSprop", "Adadelta", "Adagrad", "NAdam", "RAdam"):
+    setattr(torch.optim, kind, adam_in_its_place)

@@ -1,7 +1,11 @@
-# Sigmoid and tanh layers before a network's last layer are ReLU, its weights are He's.
+# Sigmoid, tanh and shrinking layers before a network's last layer are ReLU, its weights are He's.
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+REPLACED = (
+    *(torch.nn.Sigmoid, torch.nn.Tanh),
+    *(torch.nn.Hardshrink, torch.nn.Softshrink, torch.nn.Threshold),
+)
 rectified = set()
 
 
@@ -11,7 +15,7 @@ def rectify(network):
         (i for i, (_, one) in enumerate(layers) if isinstance(one, torch.nn.Linear)), default=0
     )
     for name, one in layers[:last]:
-        if isinstance(one, (torch.nn.Sigmoid, torch.nn.Tanh)):
+        if isinstance(one, REPLACED):
             parent, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent), child, torch.nn.ReLU())
     for _, one in layers:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from everyclass.capture.loaders import (
     passes_an_epoch,
     transforms_of,
 )
-from everyclass.capture.losses import find_transform, loss_function, read_loss
+from everyclass.capture.losses import LossCall, find_transform, loss_function, read_loss
 from everyclass.capture.report import Watched, other_frameworks
 from everyclass.capture.reservoir import KeptBatch
 from everyclass.capture.roots import parameters_of
@@ -61,6 +62,7 @@ def case_of(session: Session, originals: Mapping[LossName, Function]) -> Case | 
         steps=session.steps,
         gradients_cleared=session.gradients.cleared(),
         gradient_norms=session.gradients.norms(),
+        answers_reached=session.answers.reached(),
         rates=tuple(session.rates),
         initial_state=session.roots.initial_state,
         epoch_batches=passes_an_epoch(session.loader),
@@ -166,6 +168,22 @@ def _captured(batch: KeptBatch, *, training: bool) -> CapturedBatch:
     )
 
 
+def _main_call(session: Session) -> LossCall | None:
+    """The main loss, with the class weights that its gradients show where its arguments hold none:
+    a script may multiply them into a loss that is not reduced."""
+    if session.main is None:
+        return None
+    call, n_classes = session.main.call, _n_classes(session)
+    plain = call.name in ("cross_entropy", "nll_loss") and not call.targets.is_floating_point()
+    if not plain or "weight" in call.options or n_classes is None:
+        return call
+    weight = session.answers.class_weights(n_classes)
+    if weight is None:
+        return call
+    options = {**call.options, "weight": weight.to(call.inputs), "reduction": "mean"}
+    return replace(call, options=options)
+
+
 def _n_classes(session: Session) -> int | None:
     if session.main is not None:
         reading = read_loss(session.main.call, look=False)
@@ -175,8 +193,9 @@ def _n_classes(session: Session) -> int | None:
 
 
 def _loss_spec(session: Session) -> LossSpec | None:
-    if session.main is not None:
-        return session.main.call.spec()
+    call = _main_call(session)
+    if call is not None:
+        return call.spec()
     return None if session.by_hand.last is None else LossSpec(name="by_hand")
 
 
@@ -195,10 +214,10 @@ def _label_counts(session: Session, n_classes: int | None) -> tuple[tuple[int, .
 def _loss_function(
     session: Session, batches: tuple[KeptBatch, ...], originals: Mapping[LossName, Function]
 ) -> Callable[[Any, Tensor], Tensor] | None:
-    whole = session.own_loss.loss
-    if session.main is None or (whole is not None and not session.own_loss.plain):
+    whole, call = session.own_loss.loss, _main_call(session)
+    if call is None or (whole is not None and not session.own_loss.plain):
         return whole
-    loss = loss_function(session.main.call, originals[session.main.call.name])
+    loss = loss_function(call, originals[call.name])
     for batch in batches:
         for position, outputs in enumerate(batch.model_outputs):
             found = find_transform(outputs, batch.outputs)
@@ -244,7 +263,9 @@ def _network_name(root: nn.Module | None) -> str:
 def _loss_words(session: Session) -> str:
     if session.main is None:
         return "" if session.by_hand.last is None else "written by hand"
-    spec = session.main.call.spec()
+    call = _main_call(session)
+    assert call is not None
+    spec = call.spec()
     told: list[str] = [spec.name]
     if spec.weight is not None:
         told.append("class weights")

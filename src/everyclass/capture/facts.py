@@ -127,6 +127,20 @@ def one_class_finding(label: int, *, images: int, outputs: int, step: int) -> Fi
     )
 
 
+def stale_copy_finding(network: str, *, layers: int, step: int) -> Finding:
+    """A copy of the network that is evaluated with BatchNorm's statistics of the start."""
+    return _fact(
+        "not-learning",
+        "batchnorm-mismatch",
+        f"What is evaluated is a copy of the network ({network}) whose weights follow the training "
+        f"while its {layers} BatchNorm layers still hold the statistics that they began with.",
+        remedy="Copy the buffers with the weights (AveragedModel(model, use_buffers=True)), or "
+        "call torch.optim.swa_utils.update_bn before evaluating.",
+        step=step,
+        evidence={"network": network, "layers": layers},
+    )
+
+
 def _fact(
     id: Literal["diverged", "not-learning"],
     cause: CauseId,

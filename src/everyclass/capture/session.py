@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from everyclass.capture.answer_gradients import AnswerGradients
+from everyclass.capture.copies import Copies
 from everyclass.capture.facts import Facts, class_ids_finding, spread_finding
 from everyclass.capture.feed import Feed, to_host
 from everyclass.capture.first_labels import FirstLabels
@@ -122,6 +124,7 @@ class Session:
         self.sites = Sites()
         self.by_hand = HandWritten()
         self.gradients = GradientWatch()
+        self.answers = AnswerGradients()
         self.reservoir = Reservoir(limit_bytes=reservoir_bytes)
         self.feed = Feed(
             facts=self.facts, reservoir=self.reservoir, make_monitor=self._make_monitor
@@ -131,6 +134,7 @@ class Session:
         self.window = Window()
         self.own_loss = LossRecorder(lambda: self.active)
         self.first_labels = FirstLabels()
+        self.copies = Copies()
         self.rhythm = rhythm or Rhythm()
         self._rests = False
         self._evaluates_with_gradients = False
@@ -315,9 +319,10 @@ class Session:
         if call is None:
             return
         watched = module is self.roots.root and call.gradients
-        self.own_loss.network_ends(
-            [one for one in tensors_in(output) if one.is_floating_point()] if watched else None
-        )
+        answer = [one for one in tensors_in(output) if one.is_floating_point()] if watched else None
+        self.own_loss.network_ends(answer)
+        if answer:
+            self.answers.network_answers(answer)
         fitting = [one for one in self._batch_targets if len(one) == call.rows]
         call.targets = fitting[0] if len(fitting) == 1 else None
         if not call.gradients:
@@ -438,6 +443,7 @@ class Session:
             targets = training[0].call.targets
         value = training[0].value if training else None
         passes = max(len(training), len(by_hand))
+        self.answers.step_ends(targets)
         self.own_loss.step_ends(root, targets, value, passes=passes)
 
     @_guarded
@@ -554,6 +560,8 @@ class Session:
         root, call = self.roots.root, record.model_call
         if root is not None and self.tap.tracks(root) and (call is None or call.module is not root):
             self.facts.other_models += 1
+            if call is None and all(one.gradients for one in self.tap.recent):
+                self._look_at_copies(root)
             return
         main = -1 if self.main is None else self.main.position
         if record.position != main and -1 not in (record.position, main):
@@ -561,6 +569,13 @@ class Session:
         reading = read_loss(record.call, look=False)
         if not isinstance(reading, str) and self.feed.evaluate(reading, call):
             self.feed.keep(record, training=False)
+
+    def _look_at_copies(self, root: nn.Module) -> None:
+        start = self.roots.initial_state
+        found = None if start is None else self.copies.look(root, start, step=self.steps)
+        if found is not None and not self.findings:
+            self.findings.append(found)
+            self._alarm(found)
 
     def _make_monitor(self, reading: Reading) -> Monitor:
         names = class_names(self.loader)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import NotApplicable
-from everyclass.diagnosis.causes.rate import late_rise
+from everyclass.diagnosis.causes.rate import late_rise, overshot
 from everyclass.diagnosis.lab import IMBALANCED, Lab
 from everyclass.diagnosis.material import held_by
 from everyclass.diagnosis.scores import are_probabilities
@@ -46,15 +46,28 @@ def rate_times(factor: float) -> Callable[[Lab, Trainee], None]:
 
 def constant_rate(lab: Lab, trainee: Trainee) -> None:
     """The peak of the captured rates, reached over the first steps and kept; the rate that the
-    optimizer was built with, where a warm-up had not come to it."""
+    optimizer was made with, where a warm-up had not come to it or the schedule went far beyond."""
     known = [rate for _, rate in lab.case.rates]
     if len(set(known)) < 2:
         raise NotApplicable("The rate never changed.")
     groups = [group for one in lab.case.optimizers for group in one.param_groups]
     meant = max((float(group.get("initial_lr", 0.0)) for group in groups), default=0.0)
     rose = known[-1] == max(known) and known[0] < known[-1]
-    factor = max(1.0, meant / max(known)) if rose and max(known) > 0 else 1.0
+    over = overshot(lab.case)
+    if over is not None and meant > 0:
+        trainee.peak_rates = [
+            [float(group.get("initial_lr", meant)) for group in one.param_groups]
+            for one in trainee.optimizers
+        ]
+        factor = 1.0
+    else:
+        factor = max(1.0, meant / max(known)) if rose and max(known) > 0 else 1.0
     trainee.rate = lambda step: factor * min(1.0, (step + 1) / WARM_UP_STEPS)
+
+
+def schedule_cause(lab: Lab) -> CauseId:
+    """A schedule took the rate far beyond what was asked for, or to nothing."""
+    return "learning-rate-too-low" if overshot(lab.case) is None else "learning-rate-too-high"
 
 
 def capped_rate(lab: Lab, trainee: Trainee) -> None:
@@ -188,6 +201,14 @@ def without_weights(lab: Lab, trainee: Trainee) -> None:
 def balanced_weights(lab: Lab, trainee: Trainee) -> None:
     """Class weights in inverse proportion to the class frequencies, in place of those given."""
     spec = lab.material.spec
+    if spec.pos_weight is not None and spec.pos_weight.numel() == 1 and len(lab.prior) == 2:
+        ratio = (lab.prior[0] - lab.prior[1]).exp()
+
+        def alter_binary(_: str, given: LossArguments) -> LossArguments:
+            return {**given, "pos_weight": ratio.to(given["input"])}
+
+        trainee.alter_loss.append(alter_binary)
+        return
     if spec.weight is None or spec.name not in ("cross_entropy", "nll_loss"):
         raise NotApplicable("The loss has no class weights to put right.")
     weights = (-lab.prior).exp() / len(lab.prior)

@@ -106,6 +106,8 @@ class Case:
             those of an earlier step; True when they were seen to start afresh; None when nobody
             looked.
         gradient_norms: (step, norm of all gradients as the optimizer got them), of the first steps.
+        answers_reached: False when no backward pass came through what the network returned in most
+            of the first steps; None when nobody looked.
         rates: (step, learning rate of the first group), where it changed.
         initial_state: the model's state dict before the first step, on the CPU.
         epoch_batches: training batches an epoch, None when not known.
@@ -126,6 +128,7 @@ class Case:
     steps: int | None = None
     gradients_cleared: bool | None = None
     gradient_norms: tuple[tuple[int, float], ...] = ()
+    answers_reached: bool | None = None
     rates: tuple[tuple[int, float], ...] = ()
     initial_state: Mapping[str, Tensor] | None = None
     epoch_batches: int | None = None

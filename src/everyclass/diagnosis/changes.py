@@ -24,6 +24,7 @@ from everyclass.diagnosis.alterations import (
     probabilities_to_logits,
     rate_cause,
     rate_times,
+    schedule_cause,
     step_every_pass,
     targets_in_shape,
     unfreeze,
@@ -38,12 +39,14 @@ from everyclass.diagnosis.networks import (
     add_batchnorm,
     as_training_images,
     batch_first,
+    evaluation_mode,
     frozen_statistics,
     full_precision,
     head_anew,
     input_cause,
     no_dropout,
     rectified,
+    rectified_cause,
     standard_initialisation,
     standardise_inputs,
     statistics_anew,
@@ -287,10 +290,12 @@ _CHANGES: tuple[Change, ...] = (
     Change(
         name="rate-constant",
         cause="learning-rate-too-low",
-        words="the rate kept at its peak",
-        remedy="Step the scheduler once an epoch, or make its length that of the training.",
+        words="the rate kept at what it was meant to be",
+        remedy="Step the scheduler once an epoch, make its length that of the training, and its "
+        "factors 1 at most.",
         apply=constant_rate,
         form=True,
+        cause_of=schedule_cause,
     ),
     Change(
         name="rate-capped",
@@ -354,10 +359,11 @@ _CHANGES: tuple[Change, ...] = (
     Change(
         name="hidden-relu",
         cause="poor-initialisation",
-        words="ReLU instead of the sigmoids (tanhs) between its layers, and weights drawn to suit",
+        words="ReLU between its layers instead of what squashes or shrinks, and weights to suit",
         remedy="Use ReLU between the layers: through several sigmoids in a row hardly any gradient "
-        "comes back.",
+        "comes back, and what shrinks small numbers to 0 leaves nothing of them.",
         apply=rectified,
+        cause_of=rectified_cause,
     ),
     Change(
         name="batchnorm-added",
@@ -468,6 +474,16 @@ _CHANGES: tuple[Change, ...] = (
         remedy="Make the labels of training and evaluation from one table of class ids "
         "(class_to_idx), with the same offset.",
         apply=read_in_order,
+        form=True,
+        at_once=True,
+        on_evaluation=True,
+    ),
+    Change(
+        name="evaluation-mode",
+        cause="batchnorm-mismatch",
+        words="evaluation images sent through in evaluation mode",
+        remedy="Call model.eval() before evaluating and model.train() after.",
+        apply=evaluation_mode,
         form=True,
         at_once=True,
         on_evaluation=True,

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
 from everyclass.diagnosis.nested import map_tensors, plain_names, take_rows, tensors_in
+from everyclass.diagnosis.rounding import Rounding, rounding_of
 from everyclass.diagnosis.sightings import Layer
 from everyclass.diagnosis.snapshot import borrowed
 from everyclass.diagnosis.trace import Pass, PassError, run_pass
@@ -136,6 +137,12 @@ class Material:
         if found is None:
             raise NotApplicable("No layer with a weight matrix was seen to run.")
         return found
+
+    @cached_property
+    def rounding(self) -> Rounding | None:
+        """How the weights are rounded; None where they are not."""
+        state = self.case.initial_state
+        return rounding_of(self.model, None if state is None else plain_names(state))
 
     @cached_property
     def spec(self) -> LossSpec:

@@ -31,6 +31,9 @@ LEAST_SHIFT, LEAST_STRETCH = 0.25, 0.25
 """Of a channel's mean, in standard deviations of training's, and of the deviation, in its
 logarithm, from which evaluation images count as scaled otherwise."""
 
+SHRINKING = (nn.Hardshrink, nn.Softshrink, nn.Threshold)
+"""They are 0 around 0, where fresh weights put everything."""
+
 LEAST_SATURATING = 2
 """Layers of sigmoid or tanh in a row from which they may hold gradients back."""
 
@@ -87,21 +90,29 @@ def standard_initialisation(lab: Lab, trainee: Trainee) -> None:
 
 
 def rectified(lab: Lab, trainee: Trainee) -> None:
-    """ReLU in place of sigmoid and tanh layers before the last layer, and He's weights."""
-    found = []
-    for name, module in trainee.model.named_modules():
-        if name == lab.material.head.name:
-            break
-        if isinstance(module, (nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardtanh)):
-            found.append(name)
-    if len(found) < LEAST_SATURATING:
+    """ReLU in place of sigmoid, tanh and shrinking layers before the last layer, He's weights."""
+    found = _before_head(lab, (nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardtanh))
+    shrinking = _before_head(lab, SHRINKING)
+    if len(found) < LEAST_SATURATING and not shrinking:
         raise NotApplicable(
             f"Fewer than {LEAST_SATURATING} layers of sigmoid or tanh stand before the last layer."
         )
-    for name in found:
+    for name in (*found, *shrinking):
         parent, _, child = name.rpartition(".")
         trainee.model.get_submodule(parent)._modules[child] = nn.ReLU()
     standard_initialisation(lab, trainee)
+
+
+def rectified_cause(lab: Lab) -> CauseId:
+    """What shrinks its inputs to 0 leaves no unit alive; sigmoids only hold gradients back."""
+    return "dead-units" if _before_head(lab, SHRINKING) else "poor-initialisation"
+
+
+def _before_head(lab: Lab, kinds: tuple[type[nn.Module], ...]) -> list[str]:
+    """Layers of these kinds that are registered before the last layer."""
+    names = list(dict(lab.material.model.named_modules()))
+    before = names[: names.index(lab.material.head.name)]
+    return [name for name in before if isinstance(lab.material.model.get_submodule(name), kinds)]
 
 
 def head_anew(lab: Lab, trainee: Trainee) -> None:
@@ -168,8 +179,11 @@ def no_dropout(lab: Lab, trainee: Trainee) -> None:
 
 
 def full_precision(_: Lab, trainee: Trainee) -> None:
-    """float32 weights and inputs."""
+    """float32 weights and inputs, and nothing rounded after a step."""
     narrow = (torch.float16, torch.bfloat16)
+    if trainee.rounding is not None:
+        trainee.rounding = None
+        return
     if not any(one.dtype in narrow for one in trainee.model.parameters()):
         raise NotApplicable("Weights are in full precision.")
     trainee.model.float()
@@ -219,6 +233,13 @@ def _channels(batches: Sequence[CapturedBatch]) -> tuple[Tensor, Tensor]:
 
 def _is_image(one: Tensor) -> bool:
     return one.ndim == 4 and one.is_floating_point()
+
+
+def evaluation_mode(lab: Lab, trainee: Trainee) -> None:
+    """Evaluation images go through in evaluation mode."""
+    if not trainee.evaluates_in_training_mode:
+        raise NotApplicable("Evaluation images went through in evaluation mode.")
+    trainee.evaluates_in_training_mode = False
 
 
 def statistics_anew(_: Lab, trainee: Trainee) -> None:

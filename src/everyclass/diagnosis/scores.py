@@ -154,7 +154,8 @@ def gain(before: Sequence[Score], after: Sequence[Score]) -> Gain:
 
 
 def score(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Score:
-    """Decisions of the copy in evaluation mode; its buffers and mode stay as they are.
+    """Decisions of the copy in evaluation mode (or as the script evaluates); its buffers and mode
+    stay as they are.
 
     Raises:
         TrialError: the model raised, or no scores of classes were found.
@@ -177,8 +178,8 @@ def _read(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Iterator[tuple[
     """(B,) class ids and (B, C) log-probabilities of each batch, of labels that fit the outputs."""
     n_rows = 0
     with borrowed(trainee.model), seeded(SEED), torch.no_grad():
-        trainee.model.eval()
         for batch in batches:
+            trainee.model.train(trainee.evaluates_in_training_mode and not batch.training)
             for alter in trainee.alter_batch:
                 batch = alter(batch)
             assert batch.targets is not None

@@ -145,6 +145,9 @@ class Sides:
         trainee = trainee_of(
             self.case, self._order(seed) if batches is None else batches, from_start=start
         )
+        modes = [one.model_training for one in self.case.evaluation]
+        trainee.evaluates_in_training_mode = 2 * modes.count(True) > len(modes)
+        trainee.rounding = self.lab.material.rounding
         for change in changes:
             change.apply(self.lab, trainee)
         return Side(tuple(changes), seed, trainee)

@@ -22,7 +22,13 @@ from everyclass.diagnosis.dropout import bound_arguments, dropout_of
 from everyclass.diagnosis.nested import tensors_in
 
 LOSS_NAMES = frozenset(get_args(LossName)) - {"by_hand"}
-RECTIFIERS = frozenset({"relu", "relu_", "relu6"})
+RECTIFIERS = frozenset(
+    {
+        *("relu", "relu_", "relu6", "hardswish", "hardshrink", "softshrink"),
+        *("threshold", "threshold_", "clamp", "clamp_", "clamp_min", "clamp_min_", "clip"),
+    }
+)
+"""Functions whose value may be 0 for a whole range of arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +59,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rectifier:
-    """A ReLU, and how many of its units no image of the batch switches on.
+    """A ReLU or its like, and how many of its units no image of the batch switches on.
 
     Attributes:
         after: the layer that ran before it.
@@ -211,7 +217,7 @@ class FunctionWatch(TorchFunctionMode):
     def _note_rectifier(self, result: Tensor) -> None:
         if result.ndim < 2 or result.numel() == 0:
             return
-        off = result.detach() <= 0
+        off = result.detach() == 0
         # (B, T, F) after a linear layer has its features last; all others have them second.
         if off.ndim == 3 and not self._layers.after_convolution:
             off = off.flatten(0, 1)

@@ -24,6 +24,7 @@ from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.dropout import AlteredDropout, bound_arguments
 from everyclass.diagnosis.material import fits, unwrapped
 from everyclass.diagnosis.nested import map_tensors, plain_names, scores_in
+from everyclass.diagnosis.rounding import Rounding
 from everyclass.diagnosis.sightings import LOSS_NAMES
 from everyclass.diagnosis.snapshot import seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS
@@ -60,7 +61,10 @@ class Trainee:
         drops: dropout is left as it is; else its probability is 0 in training.
         rows_alone: each image goes through the model by itself.
         read_from: submodule whose output is taken as the scores; None for what the model returns.
+        rounding: done to the weights after each step; None without.
         stands_for: (C,) the class that each decision is read as; empty for its own.
+        evaluates_in_training_mode: evaluation images go through in training mode, as the script has
+            it.
         in_evaluation_mode: submodules that stay in it while the rest trains.
         step: forward passes so far.
         losses: of them, as they came.
@@ -82,7 +86,9 @@ class Trainee:
     drops: bool = True
     rows_alone: bool = False
     read_from: str | None = None
+    rounding: Rounding | None = None
     stands_for: tuple[int, ...] = ()
+    evaluates_in_training_mode: bool = False
     in_evaluation_mode: tuple[str, ...] = ()
     step: int = 0
     losses: list[float] = field(default_factory=list)
@@ -149,6 +155,8 @@ class Trainee:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
+        if self.rounding is not None:
+            self.rounding.apply(self.model)
 
     def outputs(self, batch: CapturedBatch) -> Any:
         """What the loss is given for an (altered) batch."""

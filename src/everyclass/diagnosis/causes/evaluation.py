@@ -1,6 +1,7 @@
 """Training against evaluation. Causes: batchnorm-mismatch, train-eval-mismatch,
-augmentation-too-strong where training images are noise beside evaluation images, and
-labels-out-of-range where only evaluation shows it."""
+augmentation-too-strong where training images are noise beside evaluation images or differ in
+brightness by more than all that these show, and labels-out-of-range where only evaluation shows
+it."""
 
 from __future__ import annotations
 
@@ -48,10 +49,17 @@ SMOOTH, ROUGHER = 0.4, 0.5
 """Correlation of neighbouring pixels that evaluation images have at least, and the share of it that
 training images fall short of, from which they are called noise."""
 
+MOST_JITTER, MORE_JITTER = 3.0, 5.0
+"""Of all the pixels' standard deviation, and times what it is between evaluation images, from which
+the variation of brightness between training images is too strong."""
+
 LATE_STEPS = 0.5
 """Share of the run from which decisions count."""
 
 LEAST_IMAGES = 16
+LEAST_SIDE = 8
+"""Pixels of images that have an inner half to speak of."""
+
 MEAN_DIFFERENCE = 0.5
 SD_RATIO = 2.0
 SEPARATION = 0.95
@@ -130,8 +138,8 @@ def validation_preprocessing(material: Material) -> Answer:
     """Evaluation images that reach the first layer otherwise than training images."""
     if not material.case.evaluation:
         raise NotApplicable("No evaluation batch is known.")
-    training = _first_inputs(material, material.case.batches)
-    evaluation = _first_inputs(material, material.case.evaluation)
+    training = _middle(_first_inputs(material, material.case.batches))
+    evaluation = _middle(_first_inputs(material, material.case.evaluation))
     layer = material.first_layer
     if min(len(training), len(evaluation)) < LEAST_IMAGES:
         raise NotApplicable(f"Fewer than {LEAST_IMAGES} images are known on one side.")
@@ -151,6 +159,18 @@ def validation_preprocessing(material: Material) -> Answer:
         f"training images have mean {_listed(ours.mean)} and standard deviation {_listed(ours.sd)} "
         f"at the first layer, evaluation images {_listed(theirs.mean)} and {_listed(theirs.sd)}"
     )
+    jitter = _jitter(training, evaluation)
+    evidence["jitter"] = jitter
+    if jitter[0] > max(MOST_JITTER * jitter[2], MORE_JITTER * jitter[1]) and not material.learned:
+        return accuse(
+            "augmentation-too-strong",
+            f"The mean of a training image varies by {figure(jitter[0])} (standard deviation "
+            f"between images), of an evaluation image by {figure(jitter[1])}, where pixels vary by "
+            f"{figure(jitter[2])} in all: what is added to each image drowns what it shows.",
+            remedy="Weaken the brightness jitter, or give it in the units that the images have at "
+            "that point (0..1 or standardised, not 0..255).",
+            evidence=evidence,
+        )
     far = worst["mean_difference"] > MEAN_DIFFERENCE or worst["sd_ratio"] > SD_RATIO
     if not far or worst["separation"] < SEPARATION:
         return passed(f"Both sides are alike: {facts}.", evidence)
@@ -171,6 +191,15 @@ def validation_preprocessing(material: Material) -> Answer:
         remedy="Use one normalisation for both; only augmentation may differ.",
         evidence=evidence,
     )
+
+
+def _jitter(training: Tensor, evaluation: Tensor) -> tuple[float, float, float]:
+    """Standard deviation between training images of their means, between evaluation images, and
+    of the pixels of evaluation images; of the channel in which the first is largest."""
+    ours, theirs = _by_image(training)[0].std(dim=0), _by_image(evaluation)[0].std(dim=0)
+    pixels = _pooled(evaluation)[1]
+    worst = int((ours / pixels.clamp(min=1e-12)).argmax())
+    return float(ours[worst]), float(theirs[worst]), float(pixels[worst])
 
 
 def neighbours(images: Tensor) -> float:
@@ -302,6 +331,14 @@ def _first_inputs(material: Material, batches: Sequence[CapturedBatch]) -> Tenso
     if not found or len({one.shape[1:] for one in found}) > 1:
         raise NotApplicable("The batches' inputs have different shapes.")
     return torch.cat(found)
+
+
+def _middle(inputs: Tensor) -> Tensor:
+    """The inner half of images: what shifts and rotates them in training fills in at the edges."""
+    if inputs.ndim != 4 or min(inputs.shape[2:]) < LEAST_SIDE:
+        return inputs
+    height, width = inputs.shape[2:]
+    return inputs[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4]
 
 
 def _same_size(inputs: Tensor, found: Sequence[Tensor]) -> Tensor:

@@ -1,7 +1,8 @@
 """Whether steps are taken, afresh each time, and on the right parameters.
 
 Causes: parameters-not-optimised, parameters-frozen, gradients-not-cleared, step-not-taken, and
-graph-detached where steps were seen to be taken without a gradient.
+graph-detached where steps were seen to be taken without a gradient through the network's answer,
+precision-loss where weights are rounded after each step.
 """
 
 from __future__ import annotations
@@ -190,6 +191,26 @@ def gradients_cleared(material: Material) -> Answer:
     )
 
 
+def answers_reached(material: Material) -> Answer:
+    """Gradients come by way of the network's answer, not only from elsewhere in the loss."""
+    case = material.case
+    if case.answers_reached is None:
+        raise NotApplicable("Nobody saw the network's answers before a step.")
+    norms = [norm for _, norm in case.gradient_norms]
+    evidence: dict[str, Any] = {"reached": case.answers_reached, "gradient_norms": norms}
+    if case.answers_reached or not any(norms) or material.learned:
+        return passed("Backward passes come through the network's answer.", evidence)
+    return accuse(
+        "graph-detached",
+        "In the first steps no backward pass came through the network's answer, though parameters "
+        f"got a gradient (norm {figure(norms[0])} at first): it comes from something else in the "
+        "loss, as from a penalty on the weights.",
+        remedy="Keep tensors in the graph from the model to the loss: no detach(), .data, .item(), "
+        "argmax, numpy or torch.tensor(...) on the way.",
+        evidence=evidence,
+    )
+
+
 def step_taken(material: Material) -> Answer:
     """The optimizer steps at all, and the weights move."""
     case = material.case
@@ -235,6 +256,17 @@ def step_taken(material: Material) -> Answer:
     rates = [*rates_of(case.optimizers), *(rate for _, rate in case.rates)]
     if watched and not moved and max(rates, default=0) > 0:
         if case.steps is not None and case.gradients_cleared is None and not case.gradient_norms:
+            if case.answers_reached:
+                return accuse(
+                    "parameters-frozen",
+                    f"Backward passes came through the network's answer, yet at each of {steps:,} "
+                    "steps no parameter in the optimizer had a gradient, and every one of "
+                    f"{len(watched)} is what it was at the start: gradients are taken away before "
+                    "the step.",
+                    remedy="Look between backward() and step() for what sets .grad to None (by "
+                    "name, or a zero_grad() too late).",
+                    evidence=evidence,
+                )
             return accuse(
                 "graph-detached",
                 f"{steps:,} steps were taken, and not one gradient reached the optimizer: every "
@@ -253,9 +285,31 @@ def step_taken(material: Material) -> Answer:
     return passed(f"{len(moved)} of {len(watched)} parameters moved in {steps:,} steps.", evidence)
 
 
+def weights_rounded(material: Material) -> Answer:
+    """Weights that stand on a coarse grid, which steps smaller than half of it cannot leave."""
+    if not material.case.steps:
+        raise NotApplicable("No step is known after which weights might be rounded.")
+    rounding = material.rounding
+    if rounding is None:
+        return passed("No sign of weights that are rounded after a step.", {})
+    evidence: dict[str, Any] = {"rounded": rounding.words}
+    if material.learned:
+        return passed(f"Weights are rounded {rounding.words}; it learns all the same.", evidence)
+    return accuse(
+        "precision-loss",
+        f"Every large weight matrix holds numbers rounded {rounding.words}, though they are kept "
+        "in float32: a step of less than half of that is lost.",
+        remedy="Keep the weights that are trained in float32, and round a copy (quantise after "
+        "training, or with fake quantisation in the forward pass).",
+        evidence=evidence,
+    )
+
+
 CHECKS = (
     Check(name="optimizer-coverage", run=optimizer_coverage, needs_finite=False),
     Check(name="trainable-parameters", run=trainable_parameters, needs_finite=False),
     Check(name="gradients-cleared", run=gradients_cleared, needs_finite=False),
+    Check(name="answers-reached", run=answers_reached, needs_finite=False),
     Check(name="step-taken", run=step_taken, needs_finite=False),
+    Check(name="weights-rounded", run=weights_rounded),
 )

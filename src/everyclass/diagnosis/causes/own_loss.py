@@ -116,8 +116,21 @@ def loss_by_row(material: Material) -> Answer:
     own, other = probe.loss(scores), probe.loss(scores.roll(1, dims=0))
     probe.needs(own, probe.loss(scores * 0))
     evidence: dict[str, Any] = {"own": own, "rolled": other}
-    if not math.isfinite(own) or abs(own - other) > SAME * max(1.0, abs(own)):
+    same = SAME * max(1.0, abs(own))
+    if not math.isfinite(own) or abs(own - other) > same:
         return passed("Each image is compared with its own target.", evidence)
+    if not probe.targets.is_floating_point() and probe.targets.ndim == 1:
+        # Compared all with all, the loss still changes with the classes that the batch holds.
+        values = [probe.loss(scores, torch.full_like(probe.targets, one)) for one in (0, 1)]
+        evidence["all_of_one_class"] = values
+        if max(abs(one - own) for one in values) <= same:
+            return accuse(
+                "loss-mismatch",
+                f"The loss is {figure(own)} whatever the targets are: it does not take them as "
+                "they are given.",
+                remedy="Use cross_entropy on (B, C) outputs with (B,) class ids.",
+                evidence=evidence,
+            )
     return accuse(
         "targets-broadcast",
         f"The loss is {figure(own)} with each image's answer beside its own target, and the same "
@@ -202,7 +215,7 @@ class _Probe:
         if function is None or batch.targets is None or scores is None:
             raise NotApplicable("No loss is known.")
         self._function = function
-        self._targets = batch.targets
+        self.targets = batch.targets
         self._outputs = material.training.outputs
         answers = (one for one in tensors_in(self._outputs) if _is_answer(one, len(scores)))
         found = next(answers, None)
@@ -229,15 +242,17 @@ class _Probe:
         if abs(sure - even) <= SAME * max(1.0, abs(even)):
             raise NotApplicable("The loss does not change with the scores that were found.")
 
-    def loss(self, scores: Tensor) -> float:
-        """What it costs."""
+    def loss(self, scores: Tensor, targets: Tensor | None = None) -> float:
+        """What it costs, with the batch's own targets or with others."""
 
         def change(tensor: Tensor) -> Tensor:
             return scores if tensor is self._answer else tensor
 
         try:
             with torch.no_grad(), seeded(0):
-                value = self._function(map_tensors(self._outputs, change), self._targets)
+                value = self._function(
+                    map_tensors(self._outputs, change), self.targets if targets is None else targets
+                )
         except FOREIGN_ERRORS as error:
             raise NotApplicable(f"The loss takes no invented outputs: {error}") from error
         return float(value.float().mean())

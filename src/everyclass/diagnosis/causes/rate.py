@@ -1,7 +1,8 @@
 """The size of a step: a rate of nothing, and decay that outweighs the gradient.
 
 Causes: learning-rate-too-low, weight-decay-too-strong; learning-rate-too-high only where decay at
-that rate takes the weights away, or where the rate rises late. Whether any other rate is too low or
+that rate takes the weights away, or where a schedule goes far beyond what was asked for, or rises
+late. Whether any other rate is too low or
 too high is no matter of form: trials at other rates show that.
 """
 
@@ -18,6 +19,7 @@ from torch.optim import Optimizer
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
 from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.material import Material, fits, loaded, rates_of
+from everyclass.diagnosis.nested import plain_names
 from everyclass.diagnosis.trace import Pass
 
 LOWERED = 1e-3
@@ -38,6 +40,10 @@ one-cycle schedule by a fifth."""
 STEPS_TO_MOVE, MOVED_SHARE = 100, 0.01
 """Steps after which weights that can have moved by no more than this share of their usual size say
 that the rate is too low. Fine-tuning at 1e-5 moves them by several times as much in 100 steps."""
+
+OVERSHOT, LARGE_RATE = 10.0, 0.15
+"""Times the rate that the optimizer was made with, and the rate, from which a schedule is called
+too high; a cyclic one may well rise tenfold to what is usual for SGD."""
 
 UNMOVED_SHARE = 0.01
 SAMPLED = 65_536
@@ -68,6 +74,18 @@ def learning_rate(material: Material) -> Answer:
     rates = rates_of(optimizers)
     history = material.case.rates
     evidence: dict[str, Any] = {"rates": rates, "history": [list(one) for one in history[-20:]]}
+    over = overshot(material.case)
+    if over is not None and not material.learned:
+        peak, step, meant = over
+        return accuse(
+            "learning-rate-too-high",
+            f"The learning rate was {figure(peak)} at step {step:,}"
+            + (f", {figure(peak / meant)} times" if math.isfinite(peak) else "; it was")
+            + f" {figure(meant)} when the optimizer was made.",
+            remedy="Look for what the schedule multiplies the rate with: a factor of 1 is the rate "
+            "that the optimizer was given, and step numbers begin at 0.",
+            evidence=evidence | {"peak": peak, "step": step, "meant": meant},
+        )
     spent = _spent(material)
     if spent and not material.learned:
         peak, at, now, since = spent
@@ -126,6 +144,19 @@ def learning_rate(material: Material) -> Answer:
                 f"no weight by more than about {figure(100 * reach)} % of a usual weight's size.",
                 remedy="Raise the learning rate: 1e-3 is usual for training from scratch, 1e-5 to "
                 "1e-4 for fine-tuning.",
+                evidence=evidence | {"steps": steps},
+            )
+    moved = _moved_share(material)
+    if steps >= STEPS_TO_MOVE and moved is not None and not material.learned:
+        evidence["moved"] = moved
+        if moved < MOVED_SHARE:
+            kind = type(optimizers[0]).__name__
+            return accuse(
+                "learning-rate-too-low",
+                f"After {steps:,} steps of {kind} at rates to {figure(reached)} the weights lie "
+                f"{figure(100 * moved)} % of their size from where they began.",
+                remedy="Raise the learning rate: usual are 1.0 for Adadelta, 1e-2 for Adagrad, "
+                "1e-3 for RMSprop and Adam.",
                 evidence=evidence | {"steps": steps},
             )
     rise = late_rise(material.case)
@@ -269,6 +300,22 @@ def late_rise(case: Case) -> tuple[float, float, int] | None:
     return (early, later, step) if 0 < LATE_RISE * early <= later else None
 
 
+def overshot(case: Case) -> tuple[float, int, float] | None:
+    """(largest rate, its step, the rate that the optimizer was made with) of a schedule that goes
+    far beyond what was asked for; None where none does, and where a largest rate was given."""
+    groups = [group for one in case.optimizers for group in one.param_groups]
+    if not case.rates or any("max_lr" in group for group in groups):
+        return None
+    meant = max((float(group.get("initial_lr", 0.0)) for group in groups), default=0.0)
+    step, peak = next(
+        (one for one in case.rates if not math.isfinite(one[1])),
+        max(case.rates, key=lambda one: one[1]),
+    )
+    if not math.isfinite(peak) or (meant > 0 and peak >= max(OVERSHOT * meant, LARGE_RATE)):
+        return peak, step, meant
+    return None
+
+
 def _reach(material: Material) -> float | None:
     """The sum of all rates over the size (RMS) of the weights; None where steps have no known size.
 
@@ -297,6 +344,27 @@ def _reach(material: Material) -> float | None:
         return None
     size = (sum(square for square, _ in squares) / sum(n for _, n in squares)) ** 0.5
     return travelled / size if math.isfinite(size) else None
+
+
+def _moved_share(material: Material) -> float | None:
+    """How far the trained matrices are from the start, over their size; None where steps depend on
+    the size of the gradient (then a small gradient is as likely the reason), or there is none.
+    """
+    state = material.case.initial_state
+    free = (torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.RMSprop)
+    if state is None or not all(isinstance(one, free) for one in material.case.optimizers):
+        return None
+    held, known = material.optimised(), plain_names(state)
+    distance = size = gradient = 0.0
+    for name, parameter in material.model.named_parameters():
+        start = known.get(name)
+        if id(parameter) in held and parameter.ndim >= 2 and start is not None:
+            now = parameter.detach().float().cpu()
+            distance += float((now - start.float().cpu()).square().sum())
+            size += float(now.square().sum())
+            seen = material.training.gradients.get(name)
+            gradient += 0.0 if seen is None else float(seen.float().square().sum())
+    return (distance / size) ** 0.5 if size and gradient else None
 
 
 def _movable_share(material: Material) -> float | None:

@@ -1,0 +1,155 @@
+"""What the loss asks of the network's answers in the first steps: gradients with respect to them.
+
+Comes in: answers before a step, the targets of the step. Goes out: whether a backward pass came
+through the answers at all, and the class weights that the gradients show, wherever the script
+applies them. Waits for nothing on the device, and changes no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from everyclass.capture.feed import to_host
+
+LOOKED_AT_STEPS = 40
+LARGEST_ANSWER = 100_000
+"""Numbers in an answer that is copied."""
+
+PARALLEL = 0.999
+"""Cosine between the gradient of a row and softmax - one-hot, from which the loss is a
+cross-entropy."""
+
+SAME_WEIGHT = 0.05
+"""Relative spread of the weights of a class within a step, up to which it has one weight."""
+
+UNEVEN = 1.2
+"""Ratio of the largest to the smallest weight of a class, from which classes are weighted."""
+
+CERTAIN = 1e-4
+"""Rows whose softmax differs by less from the target say nothing of their weight."""
+
+
+@dataclass(slots=True)
+class _Answered:
+    outputs: Tensor
+    gradient: Tensor | None = None
+
+
+class AnswerGradients:
+    """Looks at the gradients of the answers of the first steps of one network."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._calls = 0
+        self._reached = False
+        self._steps_answered = 0
+        self._steps_reached = 0
+        self._waiting: list[_Answered] = []
+        self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def network_answers(self, outputs: Iterable[Tensor]) -> None:
+        """The watched network has answered, with gradients switched on, before a step."""
+        if self._steps >= LOOKED_AT_STEPS:
+            return
+        self._calls += 1
+        for one in outputs:
+            # At the node and not at the tensor: what hangs on a tensor shows when it is saved.
+            if one.grad_fn is not None:
+                one.grad_fn.register_prehook(self._hook(one))
+
+    def _hook(self, output: Tensor) -> Callable[[tuple[Tensor, ...]], None]:
+        answered: _Answered | None = None
+        if output.ndim == 2 and output.numel() <= LARGEST_ANSWER and type(output) is Tensor:
+            answered = _Answered(outputs=output.detach())
+            self._waiting.append(answered)
+        place = output.output_nr
+
+        def reach(gradients: tuple[Tensor, ...]) -> None:
+            self._reached = True
+            if answered is not None and gradients[place] is not None:
+                answered.gradient = gradients[place].detach().clone()
+
+        return reach
+
+    def step_ends(self, targets: Tensor | None) -> None:
+        """The optimizer has taken a step.
+
+        Args:
+            targets: (B,) class ids of the step's batch, None when not known.
+        """
+        if self._steps >= LOOKED_AT_STEPS:
+            return
+        self._steps += 1
+        self._steps_answered += self._calls > 0
+        self._steps_reached += self._calls > 0 and self._reached
+        if self._calls == 1 and targets is not None and targets.ndim == 1:
+            for one in self._waiting:
+                if one.gradient is not None and len(one.outputs) == len(targets):
+                    kept = (to_host(one.outputs), to_host(one.gradient), to_host(targets))
+                    self._kept.append(kept)
+        self._calls, self._reached, self._waiting = 0, False, []
+
+    def reached(self) -> bool | None:
+        """Whether a backward pass came through the network's answer in most steps; None unseen."""
+        if self._steps_answered == 0:
+            return None
+        return 2 * self._steps_reached > self._steps_answered
+
+    def class_weights(self, n_classes: int) -> Tensor | None:
+        """(C,) float32 of mean 1: how much an image of each class counts.
+
+        The gradient of a weighted cross-entropy with respect to the logits of row i is
+        w_i (softmax(z_i) - onehot(y_i)), up to a factor that all rows of a batch share.
+
+        Returns:
+            None where the loss is no cross-entropy of these answers, a class was not met, rows of a
+            class count differently, or all count alike.
+        """
+        rows: list[list[Tensor]] = [[] for _ in range(n_classes)]
+        for outputs, gradient, targets in self._kept:
+            if outputs.shape[1] != n_classes or targets.is_floating_point():
+                continue
+            found = _row_weights(outputs.double(), gradient.double(), targets.long())
+            if found is None:
+                return None
+            for k, weights in found.items():
+                rows[k].append(weights)
+        if not all(rows):
+            return None
+        weights = torch.stack([torch.stack(one).median() for one in rows])
+        if not bool((weights >= 0).all()) or float(weights.max()) <= UNEVEN * float(weights.min()):
+            return None
+        return (weights / weights.mean()).float()
+
+
+def _row_weights(outputs: Tensor, gradient: Tensor, targets: Tensor) -> dict[int, Tensor] | None:
+    """Weight of each class that a batch holds, in units of the batch's mean; {} where nothing can
+    be told, None where the gradient is not that of a cross-entropy with class weights."""
+    known = (targets >= 0) & (targets < outputs.shape[1])
+    outputs, gradient, targets = outputs[known], gradient[known], targets[known]
+    wanted = outputs.softmax(dim=1)
+    wanted[torch.arange(len(targets)), targets] -= 1
+    tells = wanted.norm(dim=1) > CERTAIN
+    wanted, gradient, targets = wanted[tells], gradient[tells], targets[tells]
+    sizes = gradient.norm(dim=1)
+    if not len(targets) or not bool(torch.isfinite(sizes).all()) or not bool(sizes.any()):
+        return {}
+    along = (gradient * wanted).sum(dim=1)
+    counts = sizes > 0
+    cosine = along[counts] / (sizes * wanted.norm(dim=1))[counts]
+    if float(cosine.min()) < PARALLEL:
+        return None
+    weights = along / wanted.square().sum(dim=1)
+    weights = weights / weights.mean()
+    found: dict[int, Tensor] = {}
+    for k in sorted(set(targets.tolist())):
+        own = weights[targets == k]
+        middle = own.median()
+        if float((own - middle).abs().max()) > SAME_WEIGHT * max(float(middle), 1e-6):
+            return None
+        found[k] = middle
+    return found
