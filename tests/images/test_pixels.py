@@ -427,10 +427,35 @@ def test_resizing_is_pillows_bilinear_and_leaves_the_right_size_alone():
 
 def test_load_image_is_read_decode_resize(tmp_path):
     path = tmp_path / "a.jpg"
-    path.write_bytes(encoded(picture(), "JPEG"))
+    path.write_bytes(encoded(picture(39, 47), "JPEG"))  # too small to be decoded at a half
     loaded = load_image(str(path), side=20)
     np.testing.assert_array_equal(loaded, resize(decode(path.read_bytes()).rgb, side=20))
     assert (loaded.shape, loaded.dtype) == ((20, 20, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scale"),
+    [(127, 640, 1), (128, 640, 2), (640, 511, 2), (640, 512, 4), (1023, 2000, 4), (1024, 1024, 8)],
+)
+def test_large_jpegs_are_decoded_at_a_fraction_and_give_about_the_same_pixels(
+    monkeypatch, width, height, scale
+):
+    asked = []
+    plain = pixels.jpeg_pixels
+
+    def noted(content, header, *, reduced_by=1):
+        asked.append(reduced_by)
+        return plain(content, header, reduced_by=reduced_by)
+
+    monkeypatch.setattr(pixels, "jpeg_pixels", noted)
+    smooth = picture(width // 6, height // 6).resize((width, height), Image.Resampling.BICUBIC)
+    content = encoded(smooth, "JPEG", quality=90)
+    image = decode_resized(content, side=64)
+    assert asked == [scale]
+    assert (image.width, image.height, image.reduced_by) == (width, height, 1)
+    whole = resize(decode(content).rgb, side=64).astype(float)
+    assert np.abs(image.rgb - whole).mean() < 1
+    assert abs(image.rgb.std() / whole.std() - 1) < 0.01
 
 
 # Giants.
