@@ -46,3 +46,9 @@ def real_sets() -> Path:
     if not name or not Path(name).is_dir():
         pytest.skip("EVERYCLASS_DATA names no folder of real image sets")
     return Path(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's caches; commands that tests start inherit the place."""
+    os.environ["EVERYCLASS_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -27,6 +27,7 @@ from everyclass.options import (
     Json,
     LabelColumn,
     MaxUnreadable,
+    NoCache,
     Quiet,
     Seed,
     SplitColumn,
@@ -97,6 +98,7 @@ def audit(
     max_unreadable: MaxUnreadable = 0.01,
     strict: Strict = False,
     json_file: Json = None,
+    no_cache: NoCache = False,
     quiet: Quiet = False,
 ) -> None:
     """Look at every image once: statistics, counts, faults, duplicates, leakage."""
@@ -118,11 +120,18 @@ def audit(
         val_fraction=DEFAULT_FRACTION if val_fraction is None else val_fraction,
         test_fraction=DEFAULT_FRACTION if test_fraction is None else test_fraction,
         seed=seed or 0,
+        cached=not no_cache,
         on_progress=_counter("auditing", quiet),
     )
     write_json(json_file, result.audit.to_dict())
     if not quiet:
         result_console().print(audit_view(result.audit))
+        if result.remembered:
+            result_console().print(
+                f"{result.remembered:,} of {result.audit.n:,} images are as they were at an audit "
+                "before and were not read again; --no-cache reads them.",
+                style="dim",
+            )
     if strict and result.audit.warnings:
         raise typer.Exit(1)
 

@@ -20,6 +20,9 @@ DATA_HELP = (
 )
 Data = Annotated[str, typer.Argument(help=DATA_HELP, metavar="DATA")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Read every image, changed or not, and remember nothing.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no tables.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with code 1 when a problem was found.")

@@ -18,7 +18,7 @@ from everyclass.errors import InputError
 from everyclass.images import audit as audit_module
 from everyclass.images.audit import AuditState, ImageFault, audit_images, examine
 from everyclass.images.audit_findings import CHECKS, find_warnings
-from everyclass.images.audit_values import ODDITIES, SPLITS_OR_NONE, Audit
+from everyclass.images.audit_values import ODDITIES, Audit
 from everyclass.images.pixels import load_image
 from everyclass.images.readers import read_table
 from everyclass.images.store import ImageStore
@@ -91,7 +91,7 @@ def audit(table) -> Audit:
 
 def facts_of(table: ImageTable) -> list:
     return [
-        examine(image, row=row, split=SPLITS_OR_NONE[code], side=SIDE)
+        examine(image, row=row, side=SIDE)
         for row, (image, code) in enumerate(zip(table.images, table.split_codes()))
     ]
 

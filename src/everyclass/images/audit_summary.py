@@ -33,12 +33,10 @@ from everyclass.images.audit_values import (
     StraddlingGroup,
 )
 from everyclass.images.likeness import alike_pairs
+from everyclass.images.records import KindKey
 from everyclass.images.table import ImageTable, SetAside
 from everyclass.stats.hamming import chained
 from everyclass.stats.moments import ChannelMoments, pooled
-
-KindKey = tuple[str, str, int]
-"""Format, mode, bits of a channel."""
 
 
 class KindCounts(NamedTuple):
@@ -48,15 +46,6 @@ class KindCounts(NamedTuple):
     blank: int
     low: int
     high: int
-
-    def with_more(self, other: KindCounts) -> KindCounts:
-        """Both together."""
-        return KindCounts(
-            n=self.n + other.n,
-            blank=self.blank + other.blank,
-            low=min(self.low, other.low),
-            high=max(self.high, other.high),
-        )
 
 
 _COMMON_SIZES = 5
@@ -72,7 +61,7 @@ class Seen:
         likeness_rows: (L,) int64, those rows that have enough contrast, ascending.
         likeness: (L, 2) uint64, their codes (`likeness.likeness_codes`).
         looks: (R,) of `looks.LOOK`, of the readable rows.
-        histograms: split -> (3, 256) int64, pixel values at the training size.
+        moments: of the pixels of each split that has images, at the training size.
         sizes: (width, height) -> images.
         kinds: format, mode and depth -> what is known of them.
         blank: (row, mean level) of images of one colour.
@@ -85,7 +74,7 @@ class Seen:
     likeness_rows: npt.NDArray[np.int64]
     likeness: npt.NDArray[np.uint64]
     looks: npt.NDArray[np.void]
-    histograms: Mapping[SplitOrNone, npt.NDArray[np.int64]]
+    moments: Mapping[SplitOrNone, ChannelMoments]
     sizes: Counter[tuple[int, int]]
     kinds: Mapping[KindKey, KindCounts]
     blank: tuple[tuple[int, int], ...]
@@ -100,7 +89,7 @@ def summarise(seen: Seen, table: ImageTable, *, side: int) -> Audit:
     trains = splits[0].split == "train"
     train_labels = labels[codes == 0] if trains else labels
     counts = np.bincount(train_labels[train_labels >= 0], minlength=len(table.classes))
-    moments = pooled(tuple(_moments(seen, part.split) for part in splits[: 1 if trains else None]))
+    moments = pooled(tuple(seen.moments[part.split] for part in splits[: 1 if trains else None]))
     audit = Audit(
         source=table.source,
         side=side,
@@ -136,7 +125,7 @@ def _splits(
         code = SPLITS_OR_NONE.index(split) if split else -1
         inside = labels[codes == code]
         counts = np.bincount(inside[inside >= 0], minlength=n_classes)
-        moments = _moments(seen, split)
+        moments = seen.moments[split]
         return SplitFacts(
             split=split,
             n=len(inside),
@@ -146,11 +135,7 @@ def _splits(
             std=moments.std,
         )
 
-    return tuple(facts(split) for split in SPLITS_OR_NONE if split in seen.histograms)
-
-
-def _moments(seen: Seen, split: SplitOrNone) -> ChannelMoments:
-    return ChannelMoments.of(seen.histograms[split])
+    return tuple(facts(split) for split in SPLITS_OR_NONE if split in seen.moments)
 
 
 def _ratio(counts: npt.NDArray[np.int64]) -> float | None:

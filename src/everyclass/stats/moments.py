@@ -118,6 +118,17 @@ def _channel_offsets(n_pixels: int) -> npt.NDArray[np.intp]:
     return np.tile(np.array([0, 256, 512], dtype=np.intp), n_pixels)
 
 
+def channel_sums(
+    histograms: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sums of the values and of their squares, (..., 3) int64 each.
+
+    Args:
+        histograms: (..., 3, 256).
+    """
+    return histograms @ _VALUES, histograms @ _SQUARES
+
+
 def largest_deviation(histograms: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """The standard deviation of the channel that varies most, in 0..255, for each image.
 

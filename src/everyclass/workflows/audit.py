@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from everyclass.decide import choose_side
 from everyclass.images.audit import audit_images
+from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_values import Audit
 from everyclass.images.probe import short_sides
 from everyclass.images.table import ImageTable
+from everyclass.workflows.cache_folder import cache_folder
 from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.prepare import (
     DEFAULT_FRACTION,
@@ -30,11 +32,13 @@ class AuditedData:
         table: the rows that can be used, each in a split; the others are in its `set_aside`.
         audit: of all its rows.
         sentences: what the split could not satisfy.
+        remembered: images that are as they were at an audit before, and were not read again.
     """
 
     table: ImageTable
     audit: Audit
     sentences: tuple[str, ...]
+    remembered: int = 0
 
 
 def audit_data(
@@ -45,6 +49,7 @@ def audit_data(
     test_fraction: float = DEFAULT_FRACTION,
     seed: int = 0,
     threads: int | None = None,
+    cached: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AuditedData:
     """Audit a folder or a manifest.
@@ -54,6 +59,8 @@ def audit_data(
         val_fraction, test_fraction: for splits that the data set lacks.
         seed: of the split.
         threads: None = one for each processor core.
+        cached: leave out what has not changed since an audit of the same size before, and remember
+            this one (`cache_folder`).
         on_progress: called with (images done, images in all).
     Raises:
         InputError: anything about the data that does not work, or too many unreadable images.
@@ -64,11 +71,18 @@ def audit_data(
     if side is None:
         sample = short_sides(table, seed=seed) or (SIDE_WHEN_UNKNOWN,)
         side = int(choose_side(sample, device="cpu", wish=None).value)
+    cache = AuditCache(cache_folder() / "audits", source=data.source, side=side) if cached else None
     audit = audit_images(
         table,
         side=side,
         threads=threads or usable_cores(),
         max_unreadable=data.max_unreadable,
+        cache=cache,
         on_progress=on_progress,
     )
-    return AuditedData(table=audit.drop_unreadable(table), audit=audit, sentences=sentences)
+    return AuditedData(
+        table=audit.drop_unreadable(table),
+        audit=audit,
+        sentences=sentences,
+        remembered=0 if cache is None else cache.remembered,
+    )
