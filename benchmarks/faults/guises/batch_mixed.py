@@ -35,4 +35,16 @@ GUISES = (
         edits=(("batch_first=True, norm_first=True", "norm_first=True"),),
         source="nn.TransformerEncoderLayer takes (sequence, batch, width) unless told otherwise",
     ),
+    Guise(
+        name="pooled-features-turned",
+        script="functions",
+        places=(place("digits", "resnet18", epochs=3),),
+        edits=(
+            (
+                "        x = self.layers(x).mean(dim=(2, 3))\n",
+                "        x = self.layers(x).flatten(2).mean(dim=2).t().reshape(len(x), -1)\n",
+            ),
+        ),
+        networks=("resnet18",),
+    ),
 )

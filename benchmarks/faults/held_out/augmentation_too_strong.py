@@ -1,30 +1,31 @@
 from compose import Guise, place
-from edits import FORWARD
 
 GUISES = (
     Guise(
-        name="brightness-jitter-in-grey-levels",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
+        name="elastic-alpha-for-large-photos",
+        script="transforms",
+        places=(place("digits", "vgg", epochs=7),),
         edits=(
             (
-                "        outputs = model(inputs)\n" + FORWARD,
-                "        shift = torch.empty(len(inputs), 1, 1, 1).uniform_(-200, 200)\n"
-                "        outputs = model(inputs + shift)\n" + FORWARD,
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n",
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+                "        transforms.ElasticTransform(alpha=2500.0, sigma=2.0),\n",
             ),
         ),
         networks=("tutorial_cnn", "vgg", "mlp"),
     ),
     Guise(
-        name="rand-augment-twenty-times",
-        script="transforms",
-        places=(place("digits", "mlp", epochs=6),),
+        name="patches-masked-as-for-pretraining",
+        script="iterations",
+        places=(place("digits", "vit", steps=315),),
         edits=(
             (
-                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n",
-                "        transforms.RandAugment(num_ops=20, magnitude=30),\n",
+                "        logits = model(x)\n        loss = criterion(logits, y)\n",
+                "        side = x.shape[-1] // 4\n"
+                "        kept = (torch.rand(len(x), 1, side, side) > 0.98).float()\n"
+                "        x = x * nn.functional.interpolate(kept, scale_factor=4)\n"
+                "        logits = model(x)\n        loss = criterion(logits, y)\n",
             ),
         ),
-        networks=("tutorial_cnn", "vgg", "mlp"),
     ),
 )

@@ -2,15 +2,34 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="pooled-features-turned",
-        script="functions",
-        places=(place("digits", "resnet18", epochs=3),),
+        name="mirrored-views-averaged-in-pairs",
+        script="lightning_fit",
+        places=(place("trashnet", "resnet18", epochs=5),),
         edits=(
             (
-                "        x = self.layers(x).mean(dim=(2, 3))\n",
-                "        x = self.layers(x).flatten(2).mean(dim=2).t().reshape(len(x), -1)\n",
+                "        return self.model(x)\n",
+                "        views = torch.cat([x, x.flip(3)])\n"
+                "        return self.model(views).view(len(x), 2, -1).mean(dim=1)\n",
             ),
         ),
-        networks=("resnet18",),
+        cure=(
+            (
+                "        return self.model(x)\n",
+                "        views = torch.cat([x, x.flip(3)])\n"
+                "        return self.model(views).view(2, len(x), -1).mean(dim=0)\n",
+            ),
+        ),
+    ),
+    Guise(
+        name="sorted-by-brightness-and-not-put-back",
+        script="hf_trainer",
+        places=(place("digits", "vgg", epochs=7),),
+        edits=(
+            (
+                "        logits = self.backbone(pixel_values)\n",
+                "        order = pixel_values.mean(dim=(1, 2, 3)).argsort(descending=True)\n"
+                "        logits = self.backbone(pixel_values[order])\n",
+            ),
+        ),
     ),
 )

@@ -2,32 +2,29 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="shrinkage-for-relu",
-        script="functions",
+        name="largest-subtracted-before-relu",
+        script="iterations",
+        places=(place("trashnet", "tutorial_cnn", steps=240),),
+        edits=(
+            (
+                "        x = F.relu(self.fc2(x))\n",
+                "        x = self.fc2(x)\n        x = F.relu(x - x.amax(dim=1, keepdim=True))\n",
+            ),
+        ),
+        networks=("tutorial_cnn",),
+    ),
+    Guise(
+        name="weights-held-below-zero",
+        script="transforms",
         places=(place("digits", "mlp", epochs=6),),
         edits=(
             (
-                "nn.Linear(features, width), nn.ReLU()]",
-                "nn.Linear(features, width), nn.Hardshrink(lambd=5.0)]",
+                "                    self.optimizer.step()\n",
+                "                    self.optimizer.step()\n"
+                "                    for p in self.model.parameters():\n"
+                "                        p.data.clamp_(max=0)\n",
             ),
         ),
-        networks=("mlp",),
-    ),
-    Guise(
-        name="rare-object-prior-in-every-layer",
-        script="hf_trainer",
-        places=(place("digits", "vgg", epochs=7),),
-        edits=(
-            (
-                "    training_args = TrainingArguments(\n",
-                "    for module in model.modules():\n"
-                "        if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
-                "            nn.init.constant_(module.bias, float(-np.log(0.99 / 0.01)))\n"
-                "    training_args = TrainingArguments(\n",
-            ),
-        ),
-        accepts=("poor-initialisation",),
         networks=("tutorial_cnn", "vgg", "mlp"),
-        source="the prior bias of a focal-loss head, given to all layers",
     ),
 )

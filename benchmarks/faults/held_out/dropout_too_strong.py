@@ -2,28 +2,32 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="feature-maps-dropped",
-        script="functions",
-        places=(place("digits", "bn_cnn", epochs=5),),
+        name="channels-dropped-behind-every-residual-block",
+        script="transforms",
+        places=(place("trashnet", "resnet18", epochs=5),),
         edits=(
             (
-                "        nn.MaxPool2d(2),\n",
-                "        nn.MaxPool2d(2),\n        nn.Dropout2d(0.95),\n",
+                "        return F.relu(out + self.shortcut(x))\n",
+                "        out = F.relu(out + self.shortcut(x))\n"
+                "        return F.dropout2d(out, 0.9, self.training)\n",
             ),
         ),
-        networks=("bn_cnn",),
+        networks=("resnet18",),
     ),
     Guise(
-        name="tokens-dropped",
-        script="iterations",
-        places=(place("digits", "vit", steps=315),),
+        name="dropout-grows-with-the-epochs",
+        script="functions",
+        places=(place("digits", "vit", epochs=7),),
         edits=(
             (
-                "        tokens = tokens + self.positions[:, : tokens.shape[1]]\n",
-                "        tokens = tokens + self.positions[:, : tokens.shape[1]]\n"
-                "        tokens = nn.functional.dropout(tokens, 0.98, self.training)\n",
+                "    for epoch in range(1, args.epochs + 1):\n",
+                "    for epoch in range(1, args.epochs + 1):\n"
+                "        for module in model.modules():\n"
+                "            if isinstance(module, torch.nn.Dropout):\n"
+                "                module.p = min(0.5 * epoch, 0.99)\n",
             ),
         ),
+        begins=45,
         networks=("vit",),
     ),
 )

@@ -1,32 +1,55 @@
 from compose import Guise, place
-from edits import LEARN_BY_SGD, SGD, SGD_SETS
+from edits import LEARN_BY_SGD, SGD_SETS
 
 GUISES = (
     Guise(
-        name="zero-grad-of-the-loss-module",
-        script="plain",
-        places=(place("trashnet", "mlp", lr=0.05, epochs=7),),
-        around=(SGD,),
-        edits=(("        optimizer.zero_grad()\n", "        criterion.zero_grad()\n"),),
-        networks=LEARN_BY_SGD,
-        images=SGD_SETS,
-    ),
-    Guise(
-        name="zero-grad-hook-overridden",
-        script="lightning_fit",
-        places=(place("digits", "tutorial_cnn", lr=0.05, epochs=6),),
+        name="sum-over-parts-never-begun-anew",
+        script="iterations",
+        places=(place("digits", "mlp", steps=270, lr=0.05),),
         around=(
             (
-                "torch.optim.Adam(self.parameters(), lr=self.lr)",
-                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
+                "torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)",
+                "torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
         edits=(
             (
-                "    def configure_optimizers(self):\n",
-                "    def optimizer_zero_grad(self, epoch, batch_idx, optimizer):\n"
-                "        pass  # the trainer does it\n\n"
-                "    def configure_optimizers(self):\n",
+                "    stream = batches(x_train, y_train, args.batch_size)\n",
+                "    stream = batches(x_train, y_train, args.batch_size)\n"
+                "    total = [torch.zeros_like(p) for p in model.parameters()]\n",
+            ),
+            (
+                "        loss.backward()\n",
+                "        for part in (slice(0, 16), slice(16, None)):\n"
+                "            share = criterion(logits[part], y[part]) / 2\n"
+                "            grads = torch.autograd.grad(\n"
+                "                share, list(model.parameters()), retain_graph=True\n"
+                "            )\n"
+                "            for sum_of, grad in zip(total, grads):\n"
+                "                sum_of += grad\n"
+                "        for p, sum_of in zip(model.parameters(), total):\n"
+                "            p.grad = sum_of.clone()\n",
+            ),
+        ),
+        networks=LEARN_BY_SGD,
+        images=SGD_SETS,
+    ),
+    Guise(
+        name="cleared-when-the-loss-is-printed",
+        script="functions",
+        places=(place("trashnet", "resnet18", epochs=5, lr=0.05),),
+        around=(
+            (
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+            ),
+        ),
+        edits=(
+            ("        optimizer.zero_grad()\n", ""),
+            (
+                "        if batch_idx % args.log_interval == 0:\n",
+                "        if batch_idx % args.log_interval == 0:\n"
+                "            optimizer.zero_grad()\n",
             ),
         ),
         networks=LEARN_BY_SGD,

@@ -1,35 +1,31 @@
 from compose import Guise, place
-from edits import FORWARD
 
 GUISES = (
     Guise(
-        name="penalty-keeps-a-graph",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
+        name="logits-rounded-in-front-of-the-loss",
+        script="transforms",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
         edits=(
             (
-                FORWARD,
-                "        loss = criterion(outputs.detach(), targets)\n"
-                "        loss = loss + 1e-4 * sum(p.pow(2).sum() for p in model.parameters())\n",
+                "                logits = self.model(images)\n",
+                "                logits = torch.round(self.model(images), decimals=2)\n",
             ),
         ),
+        source="quantised outputs without a straight-through estimator",
     ),
     Guise(
-        name="backbone-under-no-grad",
-        script="hf_trainer",
-        places=(place("digits", "vgg", epochs=7),),
+        name="copies-of-the-weights-called",
+        script="iterations",
+        places=(place("digits", "mlp", steps=270),),
         edits=(
             (
-                "        self.backbone = Net(in_channels, num_labels, side)\n",
-                "        self.backbone = Net(in_channels, num_labels, side)\n"
-                "        self.logit_scale = nn.Parameter(torch.ones(1))\n",
-            ),
-            (
-                "        logits = self.backbone(pixel_values)\n",
-                "        with torch.no_grad():\n"
-                "            logits = self.backbone(pixel_values)\n"
-                "        logits = self.logit_scale.exp() * logits\n",
+                "        logits = model(x)\n        loss",
+                "        weights = {n: p.detach().requires_grad_() for n, p in "
+                "model.named_parameters()}\n"
+                "        logits = torch.func.functional_call(model, weights, (x,))\n"
+                "        loss",
             ),
         ),
+        accepts=("parameters-not-optimised",),
     ),
 )

@@ -2,23 +2,36 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="readers-bound-to-the-last-file",
-        script="functions",
-        places=(place("digits", "vgg", epochs=7),),
+        name="crop-of-the-padding",
+        script="transforms",
+        places=(place("digits", "mlp", epochs=6),),
         edits=(
+            ("from PIL import Image\n", "from PIL import Image, ImageOps\n"),
             (
-                "        self.images = images\n",
-                "        self.images = images\n"
-                "        self.readers = [lambda: images[i] for i in range(len(images))]\n",
+                '        image = self.images[idx].convert("RGB")\n',
+                '        image = self.images[idx].convert("RGB")\n'
+                "        w, h = image.size\n"
+                "        image = ImageOps.expand(image, border=max(w, h)).crop((0, 0, w, h))\n",
             ),
-            ("torch.from_numpy(self.images[index])", "torch.from_numpy(self.readers[index]())"),
         ),
-        source="a closure binds late",
     ),
     Guise(
-        name="threshold-of-the-other-range",
-        script="lightning_fit",
-        places=(place("trashnet", "tutorial_cnn", epochs=8),),
-        edits=((".float().div(255).sub(0.5).div(0.5)", ".float().div(255).gt(128).float()"),),
+        name="first-image-cached-for-all",
+        script="hf_trainer",
+        places=(place("trashnet", "mlp", epochs=7),),
+        edits=(
+            (
+                "        self.labels = labels\n",
+                "        self.labels = labels\n        self.cached = None\n",
+            ),
+            (
+                "        pixel_values = torch.from_numpy(self.images[idx])"
+                ".permute(2, 0, 1).float() / 255\n",
+                "        if self.cached is None:\n"
+                "            image = torch.from_numpy(self.images[idx])\n"
+                "            self.cached = image.permute(2, 0, 1).float() / 255\n"
+                "        pixel_values = self.cached\n",
+            ),
+        ),
     ),
 )

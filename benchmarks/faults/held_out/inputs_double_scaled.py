@@ -1,32 +1,35 @@
 from compose import Guise, place
 from edits import WITHOUT_NORM
 
-HALF = "        transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),\n"
-GREY = "        transforms.Normalize((127.5,) * 3, (127.5,) * 3),\n"
-TRAIN = "translate=(0.1, 0.1)),\n        transforms.ToTensor(),\n"
-VAL = "    [\n        transforms.ToTensor(),\n"
-
 GUISES = (
     Guise(
-        name="normalised-by-127.5-behind-totensor",
-        script="transforms",
-        places=(place("digits", "vgg", epochs=7),),
-        edits=((TRAIN + HALF, TRAIN + GREY), (VAL + HALF, VAL + GREY)),
-        accepts=("inputs-constant",),
-        networks=WITHOUT_NORM,
-    ),
-    Guise(
-        name="figures-of-raw-pixels-on-scaled-ones",
-        script="iterations",
-        places=(place("digits", "tutorial_cnn", steps=270),),
+        name="scaled-on-loading-and-in-the-dataset",
+        script="hf_trainer",
+        places=(place("digits", "mlp", epochs=6),),
         edits=(
             (
-                "    x = (x - x.mean(axis=(0, 1, 2))) / x.std(axis=(0, 1, 2))\n",
-                "    x = (x - images.mean(axis=(0, 1, 2))) / images.std(axis=(0, 1, 2))\n"
-                "    x = x.astype(np.float32)\n",
+                "    images, labels, classes = load_images(args.root)\n",
+                "    images, labels, classes = load_images(args.root)\n"
+                "    images = np.asarray(images, dtype=np.float32) / 255\n",
             ),
         ),
         accepts=("inputs-constant",),
         networks=WITHOUT_NORM,
+    ),
+    Guise(
+        name="the-model-divides-as-well",
+        script="lightning_fit",
+        places=(place("trashnet", "tutorial_cnn", lr=0.02, epochs=8),),
+        around=(
+            (
+                "torch.optim.Adam(self.parameters(), lr=self.lr)",
+                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
+            ),
+        ),
+        edits=(("        return self.model(x)\n", "        return self.model(x / 255.0)\n"),),
+        accepts=("learning-rate-too-low",),
+        images=("digits", "trashnet"),
+        networks=("tutorial_cnn", "mlp"),
+        source="a rescaling layer inside the network, and scaled images",
     ),
 )

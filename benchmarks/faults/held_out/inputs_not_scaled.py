@@ -1,39 +1,54 @@
 from compose import Guise, place
 
-TRAIN = "translate=(0.1, 0.1)),\n        transforms.ToTensor(),\n"
-VAL = "    [\n        transforms.ToTensor(),\n"
-RAW = "transforms.PILToTensor(),\n        transforms.Lambda(lambda image: image.float()),\n"
-
 GUISES = (
     Guise(
-        name="pil-to-tensor-as-float",
-        script="transforms",
-        places=(place("trashnet", "tutorial_cnn", lr=0.02, epochs=8),),
+        name="image-processor-told-not-to-rescale",
+        script="hf_trainer",
+        places=(place("trashnet", "mlp", lr=0.05, epochs=7),),
         around=(
             (
-                "torch.optim.Adam(model.parameters(), lr=args.lr)",
+                "from transformers import Trainer, TrainingArguments\n",
+                "from transformers import Trainer, TrainingArguments, ViTImageProcessor\n",
+            ),
+            (
+                "        self.labels = labels\n",
+                "        self.labels = labels\n"
+                "        self.processor = ViTImageProcessor(\n"
+                "            do_resize=False, do_rescale=True, image_mean=[0.5] * 3, "
+                "image_std=[0.5] * 3\n"
+                "        )\n",
+            ),
+            (
+                "        pixel_values = torch.from_numpy(self.images[idx])"
+                ".permute(2, 0, 1).float() / 255\n",
+                '        encoded = self.processor(self.images[idx], return_tensors="pt")\n'
+                '        pixel_values = encoded["pixel_values"][0]\n',
+            ),
+            ("(pixel_values - 0.5) / 0.5", "pixel_values"),
+            ("        seed=args.seed,\n", '        seed=args.seed,\n        optim="sgd",\n'),
+        ),
+        edits=(("do_rescale=True", "do_rescale=False"),),
+        accepts=("learning-rate-too-high", "dead-units"),
+        images=("trashnet", "demo_32"),
+        networks=("tutorial_cnn", "mlp"),
+    ),
+    Guise(
+        name="mean-subtracted-and-nothing-divided",
+        script="iterations",
+        places=(place("digits", "tutorial_cnn", lr=0.05, steps=270),),
+        around=(
+            (
+                "torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)",
                 "torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
         edits=(
-            (TRAIN, TRAIN.replace("transforms.ToTensor(),\n", RAW)),
-            (VAL, VAL.replace("transforms.ToTensor(),\n", RAW)),
-        ),
-        accepts=("learning-rate-too-high", "dead-units"),
-        images=("digits", "trashnet"),
-        networks=("tutorial_cnn", "mlp"),
-    ),
-    Guise(
-        name="unsigned-bytes-to-float",
-        script="lightning_fit",
-        places=(place("digits", "mlp", lr=0.03, epochs=6),),
-        around=(
+            ("images.astype(np.float32) / 255\n", "images.astype(np.float32)\n"),
             (
-                "torch.optim.Adam(self.parameters(), lr=self.lr)",
-                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
+                "    x = (x - x.mean(axis=(0, 1, 2))) / x.std(axis=(0, 1, 2))\n",
+                "    x = x - x.mean(axis=(0, 1, 2))\n",
             ),
         ),
-        edits=((".float().div(255).sub(0.5).div(0.5)", ".to(torch.float32)"),),
         accepts=("learning-rate-too-high", "dead-units"),
         images=("digits", "trashnet"),
         networks=("tutorial_cnn", "mlp"),

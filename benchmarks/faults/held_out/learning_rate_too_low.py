@@ -2,42 +2,44 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="lambda-gives-the-rate-itself",
+        name="rate-shared-among-the-images",
+        script="transforms",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
+        edits=(
+            (
+                "    optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)\n",
+                "    lr = args.lr / len(train_set)\n"
+                "    optimizer = torch.optim.Adam(model.parameters(), lr=lr)\n",
+            ),
+        ),
+        source="a rate for the sum over all images, where the loss is a mean already",
+    ),
+    Guise(
+        name="accuracy-watched-for-its-minimum",
         script="iterations",
-        places=(place("digits", "tutorial_cnn", steps=270),),
-        edits=(
+        places=(place("digits", "vit", steps=315),),
+        around=(
+            ("import LambdaLR\n", "import ReduceLROnPlateau\n"),
             (
-                "            return (step + 1) / args.warmup\n",
-                "            return args.lr * (step + 1) / args.warmup\n",
+                "    def schedule(step):\n"
+                "        if step < args.warmup:\n"
+                "            return (step + 1) / args.warmup\n"
+                "        progress = (step - args.warmup) / max(1, args.steps - args.warmup)\n"
+                "        return 0.5 * (1 + math.cos(math.pi * progress))\n\n",
+                "",
             ),
             (
-                "        return 0.5 * (1 + math.cos(math.pi * progress))\n",
-                "        return args.lr * 0.5 * (1 + math.cos(math.pi * progress))\n",
-            ),
-        ),
-        source="LambdaLR multiplies the initial rate",
-    ),
-    Guise(
-        name="warmup-by-epochs-not-steps",
-        script="lightning_fit",
-        places=(place("digits", "mlp", epochs=6),),
-        edits=(
-            (
-                "        return torch.optim.Adam(self.parameters(), lr=self.lr)\n",
-                "        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)\n"
-                "        warmup = torch.optim.lr_scheduler.LinearLR(\n"
-                "            optimizer, start_factor=0.001, total_iters=1000\n"
-                "        )\n"
-                "        return [optimizer], [warmup]\n",
+                "        scheduler.step()\n",
+                "        scheduler.step((logits.argmax(1) == y).float().mean().item())\n",
             ),
         ),
-        source="Lightning steps a scheduler once an epoch unless told otherwise",
-    ),
-    Guise(
-        name="adadelta-at-a-thousandth",
-        script="functions",
-        places=(place("trashnet", "resnet18", epochs=5),),
-        edits=(("optim.Adam(model", "optim.Adadelta(model"),),
-        source="lr=0.001 was Keras' default, 1.0 is that of torch",
+        edits=(("LambdaLR(optimizer, schedule)", "ReduceLROnPlateau(optimizer, patience=4)"),),
+        cure=(
+            (
+                "LambdaLR(optimizer, schedule)",
+                'ReduceLROnPlateau(optimizer, mode="max", patience=80)',
+            ),
+        ),
+        source="the default mode of ReduceLROnPlateau is for a loss",
     ),
 )

@@ -1,36 +1,31 @@
 from compose import Guise, place
-from edits import FORWARD, LOSS
+from edits import FORWARD
 
 GUISES = (
     Guise(
-        name="one-hot-as-a-list-of-ids",
+        name="focal-factor-turned-round",
         script="plain",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
+        places=(place("trashnet", "resnet18", epochs=5),),
         edits=(
-            (LOSS, "criterion = nn.MultiLabelMarginLoss()"),
             (
                 FORWARD,
-                "        one_hot = nn.functional.one_hot(targets, len(classes))\n"
-                "        loss = criterion(outputs, one_hot)\n",
-            ),
-            (
-                "            val_loss += criterion(outputs, targets).item()\n",
-                "            one_hot = nn.functional.one_hot(targets, len(classes))\n"
-                "            val_loss += criterion(outputs, one_hot).item()\n",
+                '        ce = nn.functional.cross_entropy(outputs, targets, reduction="none")\n'
+                "        pt = torch.exp(-ce)\n"
+                "        loss = (pt**2 * ce).mean()\n",
             ),
         ),
-        source="MultiLabelMarginLoss takes ids of classes, ended by -1",
+        source="the focal loss weighs by (1 - pt) ** gamma",
     ),
     Guise(
-        name="hinge-of-zeros-and-ones",
-        script="lightning_fit",
-        places=(place("trashnet", "mlp", epochs=7),),
+        name="problem-type-regression",
+        script="hf_trainer",
+        places=(place("digits", "mlp", epochs=6),),
         edits=(
             (
-                "        return loss\n",
-                "        return F.hinge_embedding_loss(logits, F.one_hot(y, self.num_classes))\n",
+                "            loss = nn.functional.cross_entropy(logits, labels)\n",
+                "            loss = nn.functional.mse_loss(logits[:, 0], labels.float())\n",
             ),
         ),
-        source="HingeEmbeddingLoss takes distances, and 1 or -1",
+        source="transformers takes float labels for a regression",
     ),
 )

@@ -1,59 +1,54 @@
 from compose import Guise, place
-from edits import BALANCED, NETWORK
-
-READ = "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_"
-READ_LATER = "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_"
-POSITIVE = "(outputs > 0).long().squeeze(1)"
 
 GUISES = (
     Guise(
-        name="pos-weight-upside-down",
-        script="plain",
-        places=(
-            place("digits_anomaly", "tutorial_cnn", epochs=10),
-            place("digits_anomaly", "mlp", epochs=10),
-        ),
-        around=(
-            (NETWORK, NETWORK.replace("len(classes)", "1")),
-            ("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"),
-            (
-                "loss = criterion(outputs, targets)",
-                "loss = criterion(outputs[:, 0], targets.float())",
-            ),
-            (
-                "criterion(outputs, targets).item()",
-                "criterion(outputs[:, 0], targets.float()).item()",
-            ),
-            (READ, READ.replace("outputs.argmax(dim=1)", POSITIVE)),
-            (READ_LATER, READ_LATER.replace("outputs.argmax(dim=1)", POSITIVE)),
-        ),
+        name="weights-by-whole-number-division",
+        script="hf_trainer",
+        places=(place("trashnet", "resnet18", epochs=5),),
         edits=(
             (
-                "criterion = nn.BCEWithLogitsLoss()",
-                "positive = labels[:n_train].sum()\n"
-                "ratio = torch.tensor(positive / (n_train - positive))\n"
-                "criterion = nn.BCEWithLogitsLoss(pos_weight=ratio)",
+                "    def __init__(self, in_channels, num_labels, side):\n",
+                "    def __init__(self, in_channels, num_labels, side, class_weights):\n",
+            ),
+            (
+                "        self.backbone = Net(in_channels, num_labels, side)\n",
+                "        self.backbone = Net(in_channels, num_labels, side)\n"
+                '        self.register_buffer("class_weights", class_weights)\n',
+            ),
+            (
+                "            loss = nn.functional.cross_entropy(logits, labels)\n",
+                "            loss = nn.functional.cross_entropy(logits, labels, "
+                "self.class_weights)\n",
+            ),
+            (
+                "    model = ImageClassifier(images.shape[3], len(classes), images.shape[1])\n",
+                "    counts = np.bincount(labels, minlength=len(classes))\n"
+                "    class_weights = torch.tensor(len(labels) // (len(classes) * counts)).float()\n"
+                "    model = ImageClassifier(\n"
+                "        images.shape[3], len(classes), images.shape[1], class_weights\n"
+                "    )\n",
             ),
         ),
-        cure=(BALANCED,),
-        accepts=("class-imbalance",),
-        images=("digits_anomaly",),
-        networks=("tutorial_cnn", "mlp"),
     ),
     Guise(
-        name="difference-to-the-largest-class",
-        script="functions",
-        places=(place("digits", "vgg", epochs=7),),
+        name="softmax-of-negative-counts",
+        script="lightning_fit",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
         edits=(
             (
-                "    test_loader = DataLoader(test_dataset, batch_size=200)\n",
-                "    test_loader = DataLoader(test_dataset, batch_size=200)\n"
-                "    counts = np.bincount(labels[train_dataset.indices])\n"
-                "    args.weight = torch.tensor(counts.max() - counts, dtype=torch.float)\n",
+                "        loss = F.cross_entropy(logits, y)\n"
+                "        for target, prediction in zip(y.tolist(), logits.argmax(1).tolist()):\n"
+                "            self.train",
+                '        loss = F.cross_entropy(logits, y, reduction="none")\n'
+                "        loss = (self.class_weights[y] * loss).mean()\n"
+                "        for target, prediction in zip(y.tolist(), logits.argmax(1).tolist()):\n"
+                "            self.train",
             ),
             (
-                "loss = F.nll_loss(output, target)\n",
-                "loss = F.nll_loss(output, target, weight=args.weight)\n",
+                "    trainer = pl.Trainer(\n",
+                "    counts = torch.bincount(y[:split], minlength=len(classes)).float()\n"
+                "    model.class_weights = len(classes) * torch.softmax(-counts, dim=0)\n"
+                "    trainer = pl.Trainer(\n",
             ),
         ),
     ),

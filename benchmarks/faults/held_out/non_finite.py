@@ -1,34 +1,53 @@
 from compose import Guise, place
-from edits import FORWARD
 
 GUISES = (
     Guise(
-        name="root-of-a-zero-norm",
-        script="plain",
-        places=(place("digits", "resnet18", epochs=3),),
+        name="optical-density-of-black-corners",
+        script="transforms",
+        places=(place("trashnet", "resnet18", epochs=5),),
         edits=(
             (
-                FORWARD,
-                FORWARD + "        norms = [p.pow(2).sum().sqrt() for p in model.parameters()]\n"
-                "        loss = loss + 1e-4 * sum(norms)\n",
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+                "        transforms.ToTensor(),\n",
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+                "        transforms.ToTensor(),\n"
+                "        transforms.Lambda(lambda light: -torch.log10(light)),\n",
+            ),
+            (
+                "val_transform = transforms.Compose(\n    [\n        transforms.ToTensor(),\n",
+                "val_transform = transforms.Compose(\n    [\n        transforms.ToTensor(),\n"
+                "        transforms.Lambda(lambda light: -torch.log10(light)),\n",
             ),
         ),
-        networks=("resnet18", "vit", "bn_cnn"),
-        source="the gradient of sqrt at 0: biases that begin at 0",
+        cure=(
+            (
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+                "        transforms.ToTensor(),\n",
+                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+                "        transforms.ToTensor(),\n"
+                "        transforms.Lambda(lambda light: -torch.log10(light.clamp(min=0.01))),\n",
+            ),
+            (
+                "val_transform = transforms.Compose(\n    [\n        transforms.ToTensor(),\n",
+                "val_transform = transforms.Compose(\n    [\n        transforms.ToTensor(),\n"
+                "        transforms.Lambda(lambda light: -torch.log10(light.clamp(min=0.01))),\n",
+            ),
+        ),
+        source="stains are measured by the logarithm of the light that comes through",
     ),
     Guise(
-        name="inverse-root-of-step-zero",
+        name="mean-of-a-class-not-in-the-batch",
         script="iterations",
-        places=(place("trashnet", "vit", steps=210),),
+        places=(place("digits", "mlp", steps=270),),
         edits=(
             (
-                "        if step < args.warmup:\n"
-                "            return (step + 1) / args.warmup\n"
-                "        progress = (step - args.warmup) / max(1, args.steps - args.warmup)\n"
-                "        return 0.5 * (1 + math.cos(math.pi * progress))\n",
-                "        return 1 / np.sqrt(step)\n",
+                "        loss = criterion(logits, y)\n",
+                '        losses = nn.functional.cross_entropy(logits, y, reduction="none")\n'
+                "        member = nn.functional.one_hot(y, len(classes))\n"
+                "        per_class = losses @ member.float() / member.sum(dim=0)\n"
+                "        loss = per_class.mean()\n",
             ),
         ),
-        accepts=("learning-rate-too-high",),
+        source="each class counted alike: 0 / 0 where a class has no image",
     ),
 )

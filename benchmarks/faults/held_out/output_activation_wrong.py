@@ -1,53 +1,37 @@
 from compose import Guise, place
-from edits import NETWORK
-
-READ = "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_"
-READ_LATER = "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_"
-POSITIVE = "(outputs[:, 0] > 0).long()"
 
 GUISES = (
     Guise(
-        name="sigmoid-twice",
-        script="plain",
-        places=(
-            place("digits_two", "tutorial_cnn", epochs=7),
-            place("digits_two", "mlp", epochs=7),
-        ),
-        around=(
-            (NETWORK, NETWORK.replace("len(classes)", "1")),
-            ("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"),
-            (
-                "loss = criterion(outputs, targets)",
-                "loss = criterion(outputs[:, 0], targets.float())",
-            ),
-            (
-                "criterion(outputs, targets).item()",
-                "criterion(outputs[:, 0], targets.float()).item()",
-            ),
-            (READ, READ.replace("outputs.argmax(dim=1)", POSITIVE)),
-            (READ_LATER, READ_LATER.replace("outputs.argmax(dim=1)", POSITIVE)),
-        ),
+        name="scores-below-a-half-cut",
+        script="hf_trainer",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
         edits=(
             (
-                "model = Net(X.shape[1], 1, X.shape[2])\n",
-                "model = nn.Sequential(Net(X.shape[1], 1, X.shape[2]), nn.Sigmoid())\n",
+                "        logits = self.backbone(pixel_values)\n",
+                "        logits = nn.functional.threshold(self.backbone(pixel_values), 0.5, 0.0)\n",
             ),
         ),
-        accepts=("softmax-before-loss",),
-        images=("digits_two",),
-        networks=("tutorial_cnn", "mlp"),
     ),
     Guise(
-        name="log-sigmoid-for-log-softmax",
+        name="relu-shares-for-probabilities",
         script="functions",
-        places=(place("digits", "vgg", epochs=7),),
+        places=(place("digits", "mlp", epochs=6),),
         edits=(
             (
                 "        output = F.log_softmax(model(data), dim=1)\n        loss",
-                "        output = F.logsigmoid(model(data))\n        loss",
+                "        scores = F.relu(model(data))\n"
+                "        output = torch.log(scores / (scores.sum(1, keepdim=True) + 1e-6) + 1e-6)\n"
+                "        loss",
+            ),
+            (
+                "            output = F.log_softmax(model(data), dim=1)\n            test_loss",
+                "            scores = F.relu(model(data))\n"
+                "            output = torch.log(\n"
+                "                scores / (scores.sum(1, keepdim=True) + 1e-6) + 1e-6\n"
+                "            )\n"
+                "            test_loss",
             ),
         ),
         accepts=("loss-mismatch",),
-        networks=("tutorial_cnn", "vgg", "mlp"),
     ),
 )

@@ -2,29 +2,36 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="left-frozen-for-temperature-scaling",
-        script="lightning_fit",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
+        name="thawed-by-an-attribute-of-modules",
+        script="functions",
+        places=(place("trashnet", "mlp", epochs=7),),
+        around=(
+            (
+                "        optimizer.zero_grad()\n",
+                "        optimizer.zero_grad()\n        data.requires_grad_()\n",
+            ),
+        ),
         edits=(
             (
-                "        self.model = Net(in_channels, num_classes, side)\n",
-                "        self.model = Net(in_channels, num_classes, side).requires_grad_(False)\n"
-                "        self.temperature = torch.nn.Parameter(torch.ones(1))\n",
+                "    optimizer = optim.Adam(",
+                "    model.requires_grad_(False)\n"
+                "    for module in model.modules():\n"
+                "        module.requires_grad = True\n"
+                "    optimizer = optim.Adam(",
             ),
-            ("        return self.model(x)\n", "        return self.model(x) / self.temperature\n"),
         ),
+        source="requires_grad of a module is an attribute that nobody reads",
     ),
     Guise(
-        name="gradients-cancelled-by-a-name",
-        script="iterations",
-        places=(place("digits", "vit", steps=315),),
+        name="one-tensor-more-every-ten-epochs",
+        script="plain",
+        places=(place("pbc", "vgg", epochs=8),),
         edits=(
             (
-                "        loss.backward()\n",
-                "        loss.backward()\n"
-                "        for name, parameter in model.named_parameters():\n"
-                '            if not name.startswith("last_layer"):\n'
-                "                parameter.grad = None  # the backbone stays as it is\n",
+                "    model.train()\n",
+                "    model.train()\n"
+                "    for depth, parameter in enumerate(reversed(list(model.parameters()))):\n"
+                "        parameter.requires_grad = depth <= epoch // 10\n",
             ),
         ),
     ),

@@ -2,46 +2,46 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="generator-used-up-by-counting",
-        script="plain",
+        name="head-made-anew-in-forward",
+        script="hf_trainer",
         places=(place("digits", "vgg", epochs=7),),
+        around=(
+            (
+                "        self.backbone = Net(in_channels, num_labels, side)\n",
+                "        self.backbone = Net(in_channels, 64, side)\n"
+                "        self.num_labels = num_labels\n",
+            ),
+        ),
         edits=(
             (
-                "optimizer = optim.Adam(model.parameters(), lr=args.lr)\n",
-                "parameters = model.parameters()\n"
-                'print(f"{sum(p.numel() for p in parameters)} parameters")\n'
-                'optimizer = optim.Adam([{"params": parameters}], lr=args.lr)\n',
+                "        logits = self.backbone(pixel_values)\n",
+                "        features = self.backbone(pixel_values)\n"
+                "        logits = nn.Linear(features.shape[1], self.num_labels)(features)\n",
+            ),
+        ),
+        cure=(
+            (
+                "        self.num_labels = num_labels\n",
+                "        self.num_labels = num_labels\n        self.head = nn.Linear(64, "
+                "num_labels)\n",
+            ),
+            (
+                "        logits = self.backbone(pixel_values)\n",
+                "        features = self.backbone(pixel_values)\n        logits = "
+                "self.head(features)\n",
             ),
         ),
     ),
     Guise(
-        name="state-assigned-after-the-optimizer",
-        script="functions",
-        places=(place("trashnet", "tutorial_cnn", epochs=8),),
+        name="only-those-that-have-a-gradient",
+        script="transforms",
+        places=(place("trashnet", "vit", epochs=7),),
         edits=(
             (
-                "    scheduler = StepLR(optimizer, step_size=1, gamma=args.gamma)\n",
-                "    scheduler = StepLR(optimizer, step_size=1, gamma=args.gamma)\n"
-                "    start = {name: value.clone() for name, value in model.state_dict().items()}\n"
-                "    model.load_state_dict(start, assign=True)\n",
+                "    optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)\n",
+                "    used = [p for p in model.parameters() if p.grad is not None]\n"
+                '    optimizer = torch.optim.Adam([{"params": used}], lr=args.lr)\n',
             ),
         ),
-    ),
-    Guise(
-        name="networks-in-a-plain-list",
-        script="lightning_fit",
-        places=(place("digits", "mlp", epochs=6),),
-        edits=(
-            (
-                "        self.model = Net(in_channels, num_classes, side)\n",
-                "        self.members = [Net(in_channels, num_classes, side)]\n"
-                "        self.shares = torch.nn.Parameter(torch.ones(1))\n",
-            ),
-            (
-                "        return self.model(x)\n",
-                "        return sum(s * net(x) for s, net in zip(self.shares, self.members))\n",
-            ),
-        ),
-        source="an ensemble without ModuleList",
     ),
 )

@@ -1,40 +1,44 @@
 from compose import Guise, place
-from edits import LOSS, SGD, SGD_SETS, WITHOUT_NORM
+from edits import WITHOUT_NORM
 
 GUISES = (
     Guise(
-        name="uniform-without-bounds",
-        script="functions",
-        places=(place("digits", "vgg", epochs=7),),
+        name="drawn-around-one-as-for-batchnorm",
+        script="hf_trainer",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
         edits=(
             (
-                "    optimizer = optim.Adam(",
-                "    for parameter in model.parameters():\n"
-                "        torch.nn.init.uniform_(parameter)\n"
-                "    optimizer = optim.Adam(",
+                "def confusion_matrix(",
+                "def init_weights(module):\n"
+                "    if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
+                "        nn.init.normal_(module.weight, 1.0, 0.02)\n"
+                "        nn.init.zeros_(module.bias)\n\n\n"
+                "def confusion_matrix(",
+            ),
+            (
+                "    training_args = TrainingArguments(\n",
+                "    model.apply(init_weights)\n    training_args = TrainingArguments(\n",
             ),
         ),
         accepts=("dead-units",),
         networks=WITHOUT_NORM,
-        source="nn.init.uniform_ draws from 0 to 1",
+        source="DCGAN's weights_init: mean 1 is for BatchNorm, mean 0 for convolutions",
     ),
     Guise(
-        name="root-of-fan-in-forgotten",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", lr=0.02, epochs=6),),
-        around=(SGD,),
+        name="zero-gamma-in-every-norm",
+        script="iterations",
+        places=(place("trashnet", "resnet18", steps=150),),
         edits=(
             (
-                LOSS,
-                "for module in model.modules():\n"
-                "    if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
-                "        bound = 1 / module.weight[0].numel()\n"
-                "        nn.init.uniform_(module.weight, -bound, bound)\n"
-                "        nn.init.zeros_(module.bias)\n" + LOSS,
+                "    optimizer = torch.optim.AdamW(",
+                "    for module in model.modules():\n"
+                "        if isinstance(module, nn.BatchNorm2d):\n"
+                "            nn.init.zeros_(module.weight)\n"
+                "    optimizer = torch.optim.AdamW(",
             ),
         ),
-        accepts=("learning-rate-too-low",),
-        networks=("tutorial_cnn", "mlp"),
-        images=SGD_SETS,
+        accepts=("dead-units",),
+        networks=("resnet18",),
+        source="zero_init_residual is for the last norm of a block",
     ),
 )

@@ -1,34 +1,37 @@
 from compose import Guise, place
-from edits import STEP
 
 GUISES = (
     Guise(
-        name="fixed-point-after-each-step",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
+        name="gradients-in-steps-of-a-tenth",
+        script="functions",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
         edits=(
             (
-                STEP,
-                STEP + "        with torch.no_grad():\n"
-                "            for parameter in model.parameters():\n"
-                "                parameter.copy_(torch.round(parameter * 64) / 64)\n",
+                "        optimizer.step()\n",
+                "        for parameter in model.parameters():\n"
+                "            packed = torch.quantize_per_tensor(\n"
+                "                parameter.grad, scale=0.1, zero_point=0, dtype=torch.qint8\n"
+                "            )\n"
+                "            parameter.grad = packed.dequantize()\n"
+                "        optimizer.step()\n",
             ),
         ),
         accepts=("learning-rate-too-low",),
-        source="weights kept in eight bits, smaller updates rounded away",
+        source="gradients compressed to eight bits by a fixed scale",
     ),
     Guise(
-        name="true-sixteen-bits",
-        script="lightning_fit",
-        places=(place("digits", "mlp", epochs=6),),
+        name="second-moments-kept-in-half",
+        script="iterations",
+        places=(place("digits", "vgg", lr=0.002, steps=315),),
         edits=(
             (
-                '        accelerator="cpu",\n',
-                '        accelerator="cpu",\n        precision="16-true",\n',
+                "        optimizer.step()\n",
+                "        optimizer.step()\n"
+                "        for state in optimizer.state.values():\n"
+                '            state["exp_avg_sq"] = state["exp_avg_sq"].half().float()\n',
             ),
         ),
-        accepts=("non-finite",),
-        networks=("mlp", "tutorial_cnn"),
-        source="keras-team/keras#11853",
+        accepts=("learning-rate-too-high",),
+        source="squares of gradients below 2e-4 are zero in half precision",
     ),
 )

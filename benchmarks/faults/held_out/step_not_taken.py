@@ -1,39 +1,39 @@
 from compose import Guise, place
-from edits import BACKWARD, STEP
 
 GUISES = (
     Guise(
-        name="scaler-updated-never-stepped",
-        script="plain",
-        places=(place("digits", "mlp", epochs=6),),
+        name="manual-optimisation-without-a-step",
+        script="lightning_fit",
+        places=(place("pbc", "resnet18", epochs=4),),
         edits=(
             (
-                "lr=args.lr)\n\nfor epoch",
-                'lr=args.lr)\nscaler = torch.amp.GradScaler("cpu")\n\nfor epoch',
+                "        self.lr = lr\n",
+                "        self.lr = lr\n        self.automatic_optimization = False\n",
             ),
-            (BACKWARD, "        scaler.scale(loss).backward()\n"),
             (
-                STEP,
-                "        scaler.unscale_(optimizer)\n"
-                "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
-                "        scaler.update()\n",
+                "        return loss\n",
+                "        self.optimizers().zero_grad()\n"
+                "        self.manual_backward(loss)\n"
+                "        return loss\n",
             ),
         ),
+        source="with automatic_optimization = False the step is the user's",
     ),
     Guise(
-        name="closure-called-step-forgotten",
-        script="lightning_fit",
-        places=(place("digits", "vgg", epochs=7),),
-        edits=(
+        name="phase-spelt-otherwise",
+        script="transforms",
+        places=(place("trashnet", "vit", epochs=7),),
+        around=(
             (
-                "    def configure_optimizers(self):\n",
-                "    def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):\n"
-                "        rate = self.lr * min(1.0, (self.trainer.global_step + 1) / 20)\n"
-                "        for group in optimizer.param_groups:\n"
-                '            group["lr"] = rate\n'
-                "        optimizer_closure()\n\n"
-                "    def configure_optimizers(self):\n",
+                "    def run_epoch(self, loader, training):\n        self.model.train(training)\n",
+                "    def run_epoch(self, loader, phase):\n"
+                '        self.model.train(phase == "train")\n',
             ),
+            ("torch.set_grad_enabled(training)", 'torch.set_grad_enabled(phase == "train")'),
+            ("run_epoch(train_loader, training=True)", 'run_epoch(train_loader, "train")'),
+            ("run_epoch(val_loader, training=False)", 'run_epoch(val_loader, "val")'),
         ),
+        edits=(("                if training:\n", '                if phase == "training":\n'),),
+        cure=(("                if training:\n", '                if phase == "train":\n'),),
     ),
 )

@@ -1,46 +1,52 @@
 from compose import Guise, place
-from edits import LOADER
 
 GUISES = (
     Guise(
-        name="sequential-strategy",
-        script="hf_trainer",
-        places=(place("digits", "vgg", epochs=7),),
+        name="a-shard-for-each-class",
+        script="lightning_fit",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
         edits=(
             (
-                "    train_dataset = ImageDataset(images[order[:split]], labels[order[:split]])\n",
-                "    rows = sorted(order[:split], key=lambda row: labels[row])\n"
-                "    train_dataset = ImageDataset(images[rows], labels[rows])\n",
+                "from torch.utils.data import DataLoader, TensorDataset\n",
+                "from torch.utils.data import DataLoader, IterableDataset, TensorDataset\n\n\n"
+                "class Shards(IterableDataset):\n"
+                "    def __init__(self, shards):\n"
+                "        self.shards = shards\n\n"
+                "    def __iter__(self):\n"
+                "        for images, label in self.shards:\n"
+                "            for row in torch.randperm(len(images)):\n"
+                "                yield images[row], label\n",
             ),
             (
-                "        use_cpu=True,\n",
-                '        use_cpu=True,\n        train_sampling_strategy="sequential",\n',
+                "    train_loader = DataLoader(\n"
+                "        TensorDataset(x[:split], y[:split]), batch_size=args.batch_size, "
+                "shuffle=True\n"
+                "    )\n",
+                "    shards = [(x[:split][y[:split] == label], label) for label in "
+                "range(len(classes))]\n"
+                "    train_loader = DataLoader(Shards(shards), batch_size=args.batch_size)\n",
             ),
         ),
-        networks=("tutorial_cnn", "vgg", "vit"),
+        networks=("tutorial_cnn", "vgg", "mlp", "vit"),
     ),
     Guise(
-        name="shuffle-buffer-too-small",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
+        name="a-stage-for-each-class",
+        script="iterations",
+        places=(place("digits", "mlp", steps=270, batch_size=16),),
         edits=(
             (
-                LOADER,
-                "class ShuffleBuffer:\n"
-                "    def __len__(self):\n"
-                "        return n_train\n\n"
-                "    def __iter__(self):\n"
-                "        buffer = []\n"
-                '        for row in np.argsort(labels[:n_train], kind="stable"):\n'
-                "            buffer.append(int(row))\n"
-                "            if len(buffer) > 64:\n"
-                "                yield buffer.pop(np.random.randint(64))\n"
-                "        yield from buffer\n\n\n"
-                "train_loader = DataLoader(\n"
-                "    train_set, batch_size=args.batch_size, sampler=ShuffleBuffer()\n)\n",
+                "    stream = batches(x_train, y_train, args.batch_size)\n",
+                "    streams = []\n"
+                "    for label in range(len(classes)):\n"
+                "        rows = y_train == label\n"
+                "        streams.append(batches(x_train[rows], y_train[rows], args.batch_size))\n",
+            ),
+            (
+                "        x, y = next(stream)\n",
+                "        stage = (step - 1) * len(streams) // args.steps\n"
+                "        x, y = next(streams[stage])\n",
             ),
         ),
-        networks=("tutorial_cnn", "vgg", "vit"),
-        source="a folder a class, read one after the other through a small buffer",
+        networks=("tutorial_cnn", "vgg", "mlp", "vit"),
     ),
 )

@@ -1,30 +1,32 @@
 from compose import Guise, place
-from edits import FORWARD, LOSS
 
 GUISES = (
     Guise(
-        name="one-hot-of-a-column",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", epochs=6),),
-        around=(
-            (LOSS, "criterion = nn.MSELoss()"),
-            (
-                FORWARD,
-                "        one_hot = nn.functional.one_hot(targets, len(classes)).float()\n"
-                "        loss = criterion(outputs, one_hot)\n",
-            ),
-            (
-                "val_loss += criterion(outputs, targets).item()",
-                "val_loss += criterion(outputs, torch.eye(len(classes))[targets]).item()",
-            ),
-        ),
+        name="columns-of-all-targets-picked",
+        script="functions",
+        places=(place("trashnet", "vit", epochs=7),),
         edits=(
             (
-                "nn.functional.one_hot(targets, len(classes))",
-                "nn.functional.one_hot(targets.view(-1, 1), len(classes))",
+                "        loss = F.nll_loss(output, target)\n",
+                "        loss = -output[:, target].mean()\n",
             ),
         ),
-        images=("digits", "trashnet"),
-        networks=("tutorial_cnn", "mlp", "vgg"),
+    ),
+    Guise(
+        name="smooth-targets-written-to-every-row",
+        script="lightning_fit",
+        places=(place("digits", "resnet18", epochs=3),),
+        edits=(
+            (
+                "        loss = F.cross_entropy(logits, y)\n"
+                "        for target, prediction in zip(y.tolist(), logits.argmax(1).tolist()):\n"
+                "            self.train",
+                "        smooth = torch.full_like(logits, 0.1 / (self.num_classes - 1))\n"
+                "        smooth[:, y] = 0.9\n"
+                "        loss = -(smooth * F.log_softmax(logits, dim=1)).sum(dim=1).mean()\n"
+                "        for target, prediction in zip(y.tolist(), logits.argmax(1).tolist()):\n"
+                "            self.train",
+            ),
+        ),
     ),
 )
