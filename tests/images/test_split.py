@@ -425,8 +425,10 @@ def test_sentences_name_the_classes_with_the_same_reason_together() -> None:
     _, sentences = assign_splits(table_of(rows), val_fraction=0.15, test_fraction=0.15, seed=0)
     assert sentences == (
         "Classes 'ash', 'birch' are not in val and test: one image only, which stays in train.",
-        "Class 'cedar' is not in val and test: all images are of one group, which stays in train.",
-        "Class 'dogwood' is not in test: two images or groups only, one for train and one for val.",
+        "Class 'cedar' is not in val and test: all images are of one group, or copies of each "
+        "other, which stay in train.",
+        "Class 'dogwood' is not in test: two different images or groups only, one for train and "
+        "one for val.",
     )
 
 
@@ -470,3 +472,69 @@ def test_no_rows_and_no_labels() -> None:
     divided, sentences = assign_splits(unlabelled, val_fraction=0.2, test_fraction=0.2, seed=0)
     assert set(divided.splits()) == {"train", "val", "test"}
     assert sentences == ()
+
+
+# -- copies ----------------------------------------------------------------------------------------
+
+
+def digests(values: Sequence[int]) -> np.ndarray:
+    """(N, 16): the same number, the same digest; 0 = not known."""
+    found = np.zeros((len(values), 16), dtype=np.uint8)
+    found[:, 0] = values
+    return found
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=80)
+def test_property_copies_and_what_they_join_go_together(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 60))
+    groups = data.draw(
+        st.lists(st.sampled_from([None, None, "p", "q", "r"]), min_size=n, max_size=n)
+    )
+    contents = data.draw(st.lists(st.integers(0, 12), min_size=n, max_size=n))
+    rows = [Row(f"{i}.png", i % 4, group=group) for i, group in enumerate(groups)]
+    divided, _ = assign_splits(
+        table_of(rows), val_fraction=0.2, test_fraction=0.2, seed=1, contents=digests(contents)
+    )
+    side = divided.splits().tolist()
+    for values in (groups, [one or None for one in contents]):
+        for value in {one for one in values if one is not None}:
+            assert len({side[i] for i in range(n) if values[i] == value}) == 1
+    assert divided.columns["group"].to_pylist() == groups  # the table's own groups stay its own
+
+
+def test_without_copies_contents_change_nothing() -> None:
+    rows = [Row(f"{i}.png", i % 4) for i in range(200)]
+    plain, _ = assign_splits(table_of(rows), val_fraction=0.2, test_fraction=0.2, seed=3)
+    for contents in (digests(range(200)), digests([0] * 200)):
+        same, _ = assign_splits(
+            table_of(rows), val_fraction=0.2, test_fraction=0.2, seed=3, contents=contents
+        )
+        assert same.splits().tolist() == plain.splits().tolist()
+
+
+def test_a_copy_goes_where_the_data_set_has_put_the_other() -> None:
+    rows = [Row("a.png", 0, split="test"), Row("b.png", 0), Row("c.png", 1, split="val")]
+    rows += [Row(f"{i}.png", i % 2) for i in range(20)]
+    divided, _ = assign_splits(
+        table_of(rows),
+        val_fraction=0.2,
+        test_fraction=0.2,
+        seed=0,
+        contents=digests([7, 7, *[0] * 21]),
+    )
+    assert divided.splits().tolist()[:3] == ["test", "test", "val"]
+
+
+def test_the_number_of_what_is_joined_is_that_of_its_first_name() -> None:
+    rows = [Row(f"{i}.png", 0) for i in range(40)]
+    table = table_of(rows)
+    divided, _ = assign_splits(
+        table,
+        val_fraction=0.15,
+        test_fraction=0.15,
+        seed=0,
+        contents=digests([*[5] * 3, *[0] * 37]),
+    )
+    u = number(min(row.image for row in rows[:3]), "group")
+    assert set(divided.splits().tolist()[:3]) == {natural(u)}

@@ -15,7 +15,7 @@ from everyclass.workflows.demo import (
     watch_script,
     write_images,
 )
-from everyclass.workflows.events import DataRead, Event
+from everyclass.workflows.events import Audited, Event
 from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, explain
 
@@ -39,7 +39,7 @@ def test_the_script_learns_from_the_images_that_ours_learns_from(
     explain(
         DataSource(source=str(source)), TrainOptions(wishes=OURS["tissue"]), on_event=seen.append
     )
-    table = next(event.table for event in seen if isinstance(event, DataRead))
+    table = next(event.table for event in seen if isinstance(event, Audited))
     assert written == {
         str(Path(image).resolve()): (table.classes[label], split)
         for image, label, split in zip(table.images, table.labels(), table.splits())

@@ -19,12 +19,14 @@ from conftest import write_image_folder
 from everyclass.contracts import Evaluation
 from everyclass.diagnosis.check import CheckReport
 from everyclass.errors import InputError
+from everyclass.images.audit_values import Audit
 from everyclass.models.file import load_model
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.workflows.events import Checked, EpochDone, Event, StepsDone, TrainingStarted
 from everyclass.workflows.fit import NonFiniteLoss
-from everyclass.workflows.prepare import DataSource
+from everyclass.workflows.manifest import refuse_other_data
+from everyclass.workflows.prepare import DataSource, reopen
 from everyclass.workflows.train import TrainOptions, explain, resume, train
 
 SMALL = {
@@ -96,6 +98,27 @@ def test_the_same_seed_gives_the_same_weights(image_folder: Path, tmp_path: Path
         train(DataSource(source=str(image_folder)), tmp_path / name, options(), on_event=quiet)
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b")]
     assert weights[0] == weights[1]
+
+
+def test_copies_are_not_divided_and_a_run_is_reopened_with_its_split(
+    image_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(image_folder, folder)
+    for image in sorted((folder / "ash").glob("*.png"))[:40]:
+        shutil.copy(image, image.with_name(f"again_{image.name}"))
+    data, out = DataSource(source=str(folder)), tmp_path / "run"
+    train(data, out, options(epochs=1), on_event=quiet)
+    run = RunFolder.open(out)
+    audit = Audit.from_dict(run.read_json(run.audit))
+    assert len(audit.duplicates) == 40
+    assert not any(group.across_splits for group in audit.duplicates)
+    recipe = Recipe.from_yaml((out / "recipe.yaml").read_text(), where="recipe.yaml")
+    table, store = reopen(
+        data, recipe.settings, audit, store_folder=run.store, manifest=run.manifest
+    )
+    store.close()
+    refuse_other_data(run.manifest, table, run="run")  # the same split, row by row
 
 
 def test_a_recipe_passed_back_gives_the_same_weights(

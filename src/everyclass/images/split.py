@@ -7,6 +7,9 @@ words what could not be had. It looks at keys, groups and labels only, never at 
 group never straddles. A unit has a fixed number u in [0, 1), drawn from the seed and its name (the
 group, or the image's path below the table's root), and from nothing else.
 
+Files with the same content are one unit too, and join the groups that they are in: the name of what
+is joined is the first of its groups' names, else of its images' paths.
+
 **The rule.** u below `val_fraction` is val, u in the top `test_fraction` is test, the rest train.
 So a unit's side depends on no other row, and every class is divided by the fractions up to
 chance: of n units val gets n * fraction, with a standard deviation of
@@ -36,7 +39,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +47,9 @@ import pyarrow as pa
 
 from everyclass.errors import InputError
 from everyclass.images.readers_rules import listed, plural
-from everyclass.images.table import SPLITS, ImageTable
+from everyclass.images.table import SCHEMA, SPLITS, ImageTable
 from everyclass.seeding import stream_seed
+from everyclass.stats.hamming import chained
 
 _TRAIN, _VAL, _TEST = range(3)
 _NAMES_AT_ONCE = 1 << 16
@@ -70,7 +74,12 @@ class _Units:
 
 
 def assign_splits(
-    table: ImageTable, *, val_fraction: float, test_fraction: float, seed: int
+    table: ImageTable,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+    contents: npt.NDArray[np.uint8] | None = None,
 ) -> tuple[ImageTable, tuple[str, ...]]:
     """Put every row into train, val or test; the module's text says how, and what is stable.
 
@@ -84,6 +93,8 @@ def assign_splits(
         val_fraction: in [0, 1), the share of units for val; 0 = none.
         test_fraction: in [0, 1), the share of units for test; 0 = none. Together below 1.
         seed: another seed gives another split.
+        contents: (N, 16) uint8, a digest of each row's file, zeros where it is not known: rows with
+            the same one go together.
     Returns:
         The table with its split column filled, and a sentence for each thing that could not be
         had (classes that are not on a side, and why).
@@ -91,12 +102,13 @@ def assign_splits(
         InputError: fractions out of range.
     """
     _check_fractions(val_fraction, test_fraction)
+    joined = table if contents is None else _joined(table, contents)
     given = table.split_codes()
     has_val, has_test = bool((given == _VAL).any()), bool((given == _TEST).any())
     val = 0.0 if has_val else val_fraction
     test = 0.0 if has_val or has_test else test_fraction
-    codes, pool = _kept_rows(given, table.group_codes())
-    units = _units(table, np.flatnonzero(pool), seed)
+    codes, pool = _kept_rows(given, joined.group_codes())
+    units = _units(joined, np.flatnonzero(pool), seed)
     sides = np.full(len(units.u), _TRAIN, dtype=np.int8)
     sides[units.u < val] = _VAL
     sides[units.u >= 1.0 - test] = _TEST
@@ -109,6 +121,41 @@ def assign_splits(
     if has_val and unassigned:
         shortfalls += (f"{plural(unassigned, 'row')} without a split put in train.",)
     return divided, shortfalls
+
+
+def _joined(table: ImageTable, contents: npt.NDArray[np.uint8]) -> ImageTable:
+    """The table with groups that hold the copies of their files too."""
+    known = np.flatnonzero(contents.any(axis=1))
+    _, first, of_known = np.unique(contents[known], axis=0, return_index=True, return_inverse=True)
+    of_known = of_known.reshape(-1)
+    copies = np.bincount(of_known)[of_known] > 1
+    if not copies.any():
+        return table
+    groups = table.group_codes()
+    grouped = np.flatnonzero(groups >= 0)
+    _, first_of_group, of_grouped = np.unique(
+        groups[grouped], return_index=True, return_inverse=True
+    )
+    pairs = np.concatenate(
+        [
+            np.stack([known[copies], known[first][of_known[copies]]], axis=1),
+            np.stack([grouped, grouped[first_of_group][of_grouped]], axis=1),
+        ]
+    )
+    root = chained(pairs, len(table))
+    touched = np.isin(root, root[known[copies]])
+    names, keys = table.columns["group"].to_pylist(), table.keys()
+    best: dict[int, tuple[bool, str]] = {}
+    for row in np.flatnonzero(touched).tolist():
+        name = names[row]
+        own = (name is None, keys[row].as_py() if name is None else name)
+        best[int(root[row])] = min(best.get(int(root[row]), own), own)
+    for row in np.flatnonzero(touched).tolist():
+        names[row] = best[int(root[row])][1]
+    place = SCHEMA.get_field_index("group")
+    column = pa.array(names, type=pa.large_string())
+    columns = table.columns.set_column(place, SCHEMA.field("group"), column)
+    return replace(table, columns=columns)
 
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:
@@ -262,5 +309,5 @@ def _reason(
     if unit_count == 1:
         if counts[:, label].sum() == 1:
             return "one image only, which stays in train"
-        return "all images are of one group, which stays in train"
-    return "two images or groups only, one for train and one for val"
+        return "all images are of one group, or copies of each other, which stay in train"
+    return "two different images or groups only, one for train and one for val"

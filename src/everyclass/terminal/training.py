@@ -140,11 +140,10 @@ def told_lines(event: Event) -> list[Text]:
             f"{len(event.table):,} images, {len(event.table.classes)} classes "
             f"in {event.table.source}.",
             *event.table.notes,
-            *event.sentences,
         ]
         return [Text(fact) for fact in facts]
     if isinstance(event, Audited):
-        return [
+        return [Text(sentence) for sentence in event.sentences] + [
             Text.assemble(
                 (f"{warning.harm}: ", "yellow"), warning.sentence, " ", (warning.remedy, "dim")
             )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from everyclass.decide import choose_side
-from everyclass.images.audit import audit_images
+from everyclass.images.audit import examine_images, refuse_unreadable
 from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_values import Audit
 from everyclass.images.probe import short_sides
@@ -20,6 +20,7 @@ from everyclass.workflows.prepare import (
     DEFAULT_FRACTION,
     SIDE_WHEN_UNKNOWN,
     DataSource,
+    check_fractions,
     split_table,
 )
 
@@ -65,21 +66,24 @@ def audit_data(
     Raises:
         InputError: anything about the data that does not work, or too many unreadable images.
     """
-    table, sentences = split_table(
-        data.read(), seed=seed, val_fraction=val_fraction, test_fraction=test_fraction
-    )
+    check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
+    read = data.read()
     if side is None:
-        sample = short_sides(table, seed=seed) or (SIDE_WHEN_UNKNOWN,)
+        sample = short_sides(read, seed=seed) or (SIDE_WHEN_UNKNOWN,)
         side = int(choose_side(sample, device="cpu", wish=None).value)
     cache = AuditCache(cache_folder() / "audits", source=data.source, side=side) if cached else None
-    audit = audit_images(
-        table,
-        side=side,
-        threads=threads or usable_cores(),
-        max_unreadable=data.max_unreadable,
-        cache=cache,
-        on_progress=on_progress,
+    state = examine_images(
+        read, side=side, threads=threads or usable_cores(), cache=cache, on_progress=on_progress
     )
+    table, sentences = split_table(
+        read,
+        seed=seed,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        contents=state.contents(len(read)),
+    )
+    audit = state.finish(table, side=side)
+    refuse_unreadable(audit, data.max_unreadable)
     return AuditedData(
         table=audit.drop_unreadable(table),
         audit=audit,

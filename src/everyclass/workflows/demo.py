@@ -24,11 +24,12 @@ from everyclass.contracts import Evaluation
 from everyclass.errors import InputError
 from everyclass.images.synthetic import write_demo_images
 from everyclass.run_folder import write_atomically
+from everyclass.workflows.audit import audit_data
 from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.demo_data import write_digits, write_fashion_mnist
 from everyclass.workflows.events import Event
 from everyclass.workflows.fix_script import STANDARD_ERROR
-from everyclass.workflows.prepare import DEFAULT_FRACTION, DataSource, split_table
+from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, train
 
 DemoData = Literal["tissue", "digits", "fashion-mnist"]
@@ -186,12 +187,7 @@ def train_ours(
 
 def _table(source: Path) -> str:
     """The split that `train` makes, as a table for the script: absolute path, class, split."""
-    table, _ = split_table(
-        DataSource(source=str(source.resolve())).read(),
-        seed=0,
-        val_fraction=DEFAULT_FRACTION,
-        test_fraction=DEFAULT_FRACTION,
-    )
+    table = audit_data(DataSource(source=str(source.resolve()))).table
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("image", "label", "split"))

@@ -20,10 +20,9 @@ if TYPE_CHECKING:  # an audit must not load torch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRead:
-    """The data set was read and split. `sentences` says what could not be satisfied."""
+    """The data set was read; nothing of it is split yet but what it brings."""
 
     table: ImageTable
-    sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +35,11 @@ class AuditProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited:
-    """The audit is finished."""
+    """The audit is finished, and the data set split. `sentences` says what could not be had."""
 
     audit: Audit
+    table: ImageTable
+    sentences: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

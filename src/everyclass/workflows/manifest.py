@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from everyclass.errors import InputError
 from everyclass.images.pixels import UnreadableImage, read_bytes
+from everyclass.images.records import DIGEST_BYTES
 from everyclass.images.table import ImageTable
 from everyclass.run_folder import write_atomically
 
@@ -60,12 +61,7 @@ def refuse_other_data(path: Path, table: ImageTable, *, run: str) -> None:
     Raises:
         InputError: what differs: classes, images, labels, groups, splits or contents.
     """
-    try:
-        began = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(
-            f"{path} cannot be read ({error}).", remedy="Restore it, or train again."
-        ) from error
+    began = _read(path)
     classes = tuple(json.loads(began.schema.metadata[_CLASSES]))
     difference = (
         _class_difference(classes, table.classes)
@@ -77,6 +73,31 @@ def refuse_other_data(path: Path, table: ImageTable, *, run: str) -> None:
             f"{run} was started with other data: {difference}.",
             remedy="--resume continues the same training: restore the data, or choose a new --out.",
         )
+
+
+def contents_of_run(path: Path, table: ImageTable) -> npt.NDArray[np.uint8]:
+    """The digest that each image's file had when a run began: (N, 16) uint8, zeros where the run
+    did not use the image.
+
+    Raises:
+        InputError: the manifest cannot be read.
+    """
+    began = _read(path)
+    contents = dict(zip(began["image"].to_pylist(), began["content"].to_pylist()))
+    found = np.zeros((len(table), DIGEST_BYTES), dtype=np.uint8)
+    for row, key in enumerate(table.keys().to_pylist()):
+        if key in contents:
+            found[row] = np.frombuffer(contents[key], dtype=np.uint8)
+    return found
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}).", remedy="Restore it, or train again."
+        ) from error
 
 
 def splits_of_run(path: Path, table: ImageTable) -> npt.NDArray[np.int8]:

@@ -26,6 +26,7 @@ from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
 from everyclass.settings import PRESETS, Settings, check_wishes
 from everyclass.workflows.events import Audited, AuditProgress, DataRead, Event
+from everyclass.workflows.manifest import contents_of_run
 
 DEFAULT_FRACTION = 0.15
 MAX_UNREADABLE = 0.01
@@ -102,35 +103,37 @@ def prepare(
     """
     wanted = {**PRESETS.get(preset or "", {}), **check_wishes(wishes, where="options")}
     seed = wanted.get("seed", 0)
-    table, sentences = split_table(
-        data.read(),
-        seed=seed,
-        val_fraction=wanted.get("val_fraction", DEFAULT_FRACTION),
-        test_fraction=wanted.get("test_fraction", DEFAULT_FRACTION),
-    )
-    on_event(DataRead(table=table, sentences=sentences))
+    read = data.read()
+    fractions = {
+        "val_fraction": wanted.get("val_fraction", DEFAULT_FRACTION),
+        "test_fraction": wanted.get("test_fraction", DEFAULT_FRACTION),
+    }
+    check_fractions(**fractions)
+    on_event(DataRead(table=read))
     side = choose_side(
-        short_sides(table, seed=seed) or (SIDE_WHEN_UNKNOWN,),
+        short_sides(read, seed=seed) or (SIDE_WHEN_UNKNOWN,),
         device=machine.device,
         wish=wanted.get("image_size"),
     )
     threads = wanted.get("threads", machine.threads)
-    store = ImageStore(table, side=side.value, threads=threads, folder=store_folder)
+    store = ImageStore(read, side=side.value, threads=threads, folder=store_folder)
     state = examine_images(
-        table,
+        read,
         side=side.value,
         threads=threads,
         store=store,
         on_progress=lambda done, total: on_event(AuditProgress(done=done, total=total)),
     )
+    contents = state.contents(len(read))
+    table, sentences = split_table(read, seed=seed, contents=contents, **fractions)
     audit = state.finish(table, side=side.value)
     refuse_unreadable(audit, data.max_unreadable)
-    on_event(Audited(audit=audit))
+    on_event(Audited(audit=audit, table=table, sentences=sentences))
     rows = audit.usable_rows(table)
     return Prepared(
         table=audit.drop_unreadable(table),
         store=store.take(rows),
-        contents=state.contents(len(table))[rows],
+        contents=contents[rows],
         audit=audit,
         recipe=decide(audit, side=side, machine=machine, wishes=wishes, preset=preset),
         sentences=sentences,
@@ -140,30 +143,52 @@ def prepare(
 SIDE_WHEN_UNKNOWN = 64  # no header of the sample could be read; the audit will say why
 
 
-def split_table(
-    table: ImageTable, *, seed: int, val_fraction: float, test_fraction: float
-) -> tuple[ImageTable, tuple[str, ...]]:
-    """The table with every row in a split, and what could not be satisfied."""
+def check_fractions(*, val_fraction: float, test_fraction: float) -> None:
+    """Refuse fractions that leave nothing to train on, before images are looked at."""
     if val_fraction + test_fraction >= 1:
         raise InputError(
             f"Validation ({val_fraction:g}) and test ({test_fraction:g}) leave no images to "
             "train on.",
             remedy="Make the sum of --val-fraction and --test-fraction less than 1.",
         )
-    return assign_splits(table, val_fraction=val_fraction, test_fraction=test_fraction, seed=seed)
+
+
+def split_table(
+    table: ImageTable,
+    *,
+    seed: int,
+    val_fraction: float,
+    test_fraction: float,
+    contents: npt.NDArray[np.uint8],
+) -> tuple[ImageTable, tuple[str, ...]]:
+    """The table with every row in a split, and what could not be satisfied.
+
+    Args:
+        contents: (N, 16) uint8, a digest of each file: copies go together.
+    """
+    check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
+    return assign_splits(
+        table,
+        val_fraction=val_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        contents=contents,
+    )
 
 
 def reopen(
-    data: DataSource, settings: Settings, audit: Audit, *, store_folder: Path
+    data: DataSource, settings: Settings, audit: Audit, *, store_folder: Path, manifest: Path
 ) -> tuple[ImageTable, ImageStore]:
     """The rows a run began with, read again; what the audit set aside stays aside."""
+    read = data.read()
     table, _ = split_table(
-        data.read(),
+        read,
+        contents=contents_of_run(manifest, read),
         seed=settings.seed,
         val_fraction=settings.val_fraction,
         test_fraction=settings.test_fraction,
     )
     store = ImageStore(
-        table, side=settings.image_size, threads=settings.threads, folder=store_folder
+        read, side=settings.image_size, threads=settings.threads, folder=store_folder
     )
     return audit.drop_unreadable(table), store.take(audit.usable_rows(table))

@@ -153,7 +153,7 @@ def resume(
     settings = course.recipe.settings
     find_machine(settings.device)
     audit = Audit.from_dict(run.read_json(run.audit))
-    table, store = reopen(data, settings, audit, store_folder=run.store)
+    table, store = reopen(data, settings, audit, store_folder=run.store, manifest=run.manifest)
     refuse_other_data(run.manifest, table, run=str(run.path))
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
     return _fit_and_finish(course, _Materials(table, store, audit, options), on_event=on_event)
