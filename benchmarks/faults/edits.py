@@ -36,3 +36,16 @@ SGD_SETS = ("digits", "trashnet", "pbc")
 
 WITHOUT_NORM = ("tutorial_cnn", "vgg", "mlp")
 """Networks that mind the scale of what comes in."""
+
+_READ = "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_"
+_READ_LATER = "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_"
+_POSITIVE = "(outputs[:, 0] > 0).long()"
+ONE_COLUMN = (
+    (NETWORK, NETWORK.replace("len(classes)", "1")),
+    ("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"),
+    ("loss = criterion(outputs, targets)", "loss = criterion(outputs[:, 0], targets.float())"),
+    ("criterion(outputs, targets).item()", "criterion(outputs[:, 0], targets.float()).item()"),
+    (_READ, _READ.replace("outputs.argmax(dim=1)", _POSITIVE)),
+    (_READ_LATER, _READ_LATER.replace("outputs.argmax(dim=1)", _POSITIVE)),
+)
+"""Two classes by one output and the binary loss: a way of writing it, and no fault."""

@@ -1,13 +1,7 @@
 from compose import Guise, place
-from edits import BALANCED, LOSS, NETWORK
+from edits import BALANCED, LOSS, ONE_COLUMN
 
 COUNTS = "counts = np.bincount(labels[:n_train], minlength=len(classes))\n"
-
-READ = "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_"
-
-READ_LATER = "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_"
-
-POSITIVE = "(outputs > 0).long().squeeze(1)"
 
 GUISES = (
     Guise(
@@ -123,20 +117,7 @@ GUISES = (
             place("digits_anomaly", "tutorial_cnn", epochs=10),
             place("digits_anomaly", "mlp", epochs=10),
         ),
-        around=(
-            (NETWORK, NETWORK.replace("len(classes)", "1")),
-            ("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"),
-            (
-                "loss = criterion(outputs, targets)",
-                "loss = criterion(outputs[:, 0], targets.float())",
-            ),
-            (
-                "criterion(outputs, targets).item()",
-                "criterion(outputs[:, 0], targets.float()).item()",
-            ),
-            (READ, READ.replace("outputs.argmax(dim=1)", POSITIVE)),
-            (READ_LATER, READ_LATER.replace("outputs.argmax(dim=1)", POSITIVE)),
-        ),
+        around=ONE_COLUMN,
         edits=(
             (
                 "criterion = nn.BCEWithLogitsLoss()",

@@ -1,11 +1,5 @@
 from compose import Guise, place
-from edits import NETWORK
-
-READ = "        predicted = outputs.argmax(dim=1)\n        np.add.at(train_"
-
-READ_LATER = "            predicted = outputs.argmax(dim=1)\n            np.add.at(val_"
-
-POSITIVE = "(outputs[:, 0] > 0).long()"
+from edits import ONE_COLUMN
 
 GUISES = (
     Guise(
@@ -84,20 +78,7 @@ GUISES = (
             place("digits_two", "tutorial_cnn", epochs=7),
             place("digits_two", "mlp", epochs=7),
         ),
-        around=(
-            (NETWORK, NETWORK.replace("len(classes)", "1")),
-            ("nn.CrossEntropyLoss()", "nn.BCEWithLogitsLoss()"),
-            (
-                "loss = criterion(outputs, targets)",
-                "loss = criterion(outputs[:, 0], targets.float())",
-            ),
-            (
-                "criterion(outputs, targets).item()",
-                "criterion(outputs[:, 0], targets.float()).item()",
-            ),
-            (READ, READ.replace("outputs.argmax(dim=1)", POSITIVE)),
-            (READ_LATER, READ_LATER.replace("outputs.argmax(dim=1)", POSITIVE)),
-        ),
+        around=ONE_COLUMN,
         edits=(
             (
                 "model = Net(X.shape[1], 1, X.shape[2])\n",

@@ -50,6 +50,7 @@ class AnswerGradients:
         self._steps_reached = 0
         self._waiting: list[_Answered] = []
         self._kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._answer: tuple[int, int, Tensor | None] = (-1, -1, None)
 
     def network_answers(self, outputs: Iterable[Tensor]) -> None:
         """The watched network has answered, with gradients switched on, before a step."""
@@ -109,6 +110,12 @@ class AnswerGradients:
             None where the loss is no cross-entropy of these answers, a class was not met, rows of a
             class count differently, or all count alike.
         """
+        if self._answer[:2] != (len(self._kept), n_classes):
+            # Asked for at each report, and the same from some step on.
+            self._answer = (len(self._kept), n_classes, self._class_weights(n_classes))
+        return self._answer[2]
+
+    def _class_weights(self, n_classes: int) -> Tensor | None:
         rows: list[list[Tensor]] = [[] for _ in range(n_classes)]
         for outputs, gradient, targets in self._kept:
             if outputs.shape[1] != n_classes or targets.is_floating_point():

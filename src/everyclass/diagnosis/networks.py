@@ -91,13 +91,15 @@ def standard_initialisation(lab: Lab, trainee: Trainee) -> None:
 
 def rectified(lab: Lab, trainee: Trainee) -> None:
     """ReLU in place of sigmoid, tanh and shrinking layers before the last layer, He's weights."""
-    found = _before_head(lab, (nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardtanh))
-    shrinking = _before_head(lab, SHRINKING)
-    if len(found) < LEAST_SATURATING and not shrinking:
+    saturating = _before_head(lab, (nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardtanh))
+    found = _before_head(lab, SHRINKING)
+    if len(saturating) >= LEAST_SATURATING:
+        found += saturating
+    if not found:
         raise NotApplicable(
             f"Fewer than {LEAST_SATURATING} layers of sigmoid or tanh stand before the last layer."
         )
-    for name in (*found, *shrinking):
+    for name in found:
         parent, _, child = name.rpartition(".")
         trainee.model.get_submodule(parent)._modules[child] = nn.ReLU()
     standard_initialisation(lab, trainee)
@@ -239,6 +241,8 @@ def evaluation_mode(lab: Lab, trainee: Trainee) -> None:
     """Evaluation images go through in evaluation mode."""
     if not trainee.evaluates_in_training_mode:
         raise NotApplicable("Evaluation images went through in evaluation mode.")
+    if not any(isinstance(one, _BatchNorm) for one in trainee.model.modules()):
+        raise NotApplicable("The network has no BatchNorm, which takes them for training.")
     trainee.evaluates_in_training_mode = False
 
 

@@ -186,7 +186,7 @@ class FunctionWatch(TorchFunctionMode):
         if not self.in_loss:
             self.dropout = max(self.dropout, dropout_of(func, args, keywords) or 0.0)
         result = func(*args, **keywords)
-        if name in RECTIFIERS and isinstance(result, Tensor):
+        if name in RECTIFIERS and not self.in_loss and isinstance(result, Tensor):
             self._note_rectifier(result)
         if self.in_loss and self.broadcast is None and isinstance(result, Tensor):
             self.broadcast = _square_by_mistake(args, result)

@@ -44,6 +44,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from everyclass.errors import InputError
 from everyclass.images.readers_rules import listed, plural
@@ -144,16 +145,17 @@ def _joined(table: ImageTable, contents: npt.NDArray[np.uint8]) -> ImageTable:
     )
     root = chained(pairs, len(table))
     touched = np.isin(root, root[known[copies]])
-    names, keys = table.columns["group"].to_pylist(), table.keys()
+    rows, group = pa.array(np.flatnonzero(touched)), table.columns["group"].chunk(0)
+    roots = root[touched].tolist()
     best: dict[int, tuple[bool, str]] = {}
-    for row in np.flatnonzero(touched).tolist():
-        name = names[row]
-        own = (name is None, keys[row].as_py() if name is None else name)
-        best[int(root[row])] = min(best.get(int(root[row]), own), own)
-    for row in np.flatnonzero(touched).tolist():
-        names[row] = best[int(root[row])][1]
+    for one, name, key in zip(
+        roots, group.take(rows).to_pylist(), table.keys().take(rows).to_pylist()
+    ):
+        own = (name is None, key if name is None else name)
+        best[one] = min(best.get(one, own), own)
+    joined = pa.array([best[one][1] for one in roots], type=pa.large_string())
+    column = pc.replace_with_mask(group, pa.array(touched), joined)
     place = SCHEMA.get_field_index("group")
-    column = pa.array(names, type=pa.large_string())
     columns = table.columns.set_column(place, SCHEMA.field("group"), column)
     return replace(table, columns=columns)
 

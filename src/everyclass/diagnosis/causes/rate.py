@@ -9,6 +9,7 @@ too high is no matter of form: trials at other rates show that.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -66,16 +67,58 @@ DECOUPLED = ("AdamW", "SGDW", "NAdamW", "RAdamW", "Lion", "Lamb")
 ADAPTIVE = ("Adam", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rates:
+    """What is known of the rates of a training.
+
+    Attributes:
+        now: of each group.
+        history: (step, rate) where it changed.
+        asked: what groups were made with, where a scheduler tells.
+        reached: the largest of all.
+        steps: taken in all.
+        evidence: numbers for any answer; what is measured on the way is added.
+    """
+
+    now: list[float]
+    history: tuple[tuple[int, float], ...]
+    asked: list[float]
+    reached: float
+    steps: int
+    evidence: dict[str, Any]
+
+
 def learning_rate(material: Material) -> Answer:
-    """A rate of nothing: never set, driven down by a scheduler, or lost in rounding."""
+    """A rate of nothing (never set, driven down by a scheduler, lost in rounding), or one that a
+    schedule takes far beyond what was asked for."""
     optimizers = material.case.optimizers
     if not optimizers:
         raise NotApplicable("No optimizer is known.")
-    rates = rates_of(optimizers)
-    history = material.case.rates
-    evidence: dict[str, Any] = {"rates": rates, "history": [list(one) for one in history[-20:]]}
+    now, history = rates_of(optimizers), material.case.rates
+    groups = [group for one in optimizers for group in one.param_groups]
+    rates = _Rates(
+        now=now,
+        history=history,
+        asked=[float(group["initial_lr"]) for group in groups if "initial_lr" in group],
+        reached=max([*now, *(rate for _, rate in history)]),
+        steps=material.case.steps or 0,
+        evidence={"rates": now, "history": [list(one) for one in history[-20:]]},
+    )
+    always = (_nothing, _lost_in_rounding)
+    tests = always if material.learned else (_of_schedule, *always, _too_short_steps, _risen_late)
+    for test in tests:
+        answer = test(material, rates)
+        if answer is not None:
+            return answer
+    low, high = min(now), max(now)
+    shown = figure(high) if low == high else f"{figure(low)} to {figure(high)}"
+    return passed(f"The learning rate is {shown}.", rates.evidence)
+
+
+def _of_schedule(material: Material, rates: _Rates) -> Answer | None:
+    """What a scheduler makes of the rate: far too much, nothing any more, or nothing yet."""
     over = overshot(material.case)
-    if over is not None and not material.learned:
+    if over is not None:
         peak, step, meant = over
         return accuse(
             "learning-rate-too-high",
@@ -84,10 +127,10 @@ def learning_rate(material: Material) -> Answer:
             + f" {figure(meant)} when the optimizer was made.",
             remedy="Look for what the schedule multiplies the rate with: a factor of 1 is the rate "
             "that the optimizer was given, and step numbers begin at 0.",
-            evidence=evidence | {"peak": peak, "step": step, "meant": meant},
+            evidence=rates.evidence | {"peak": peak, "step": step, "meant": meant},
         )
     spent = _spent(material)
-    if spent and not material.learned:
+    if spent:
         peak, at, now, since = spent
         return accuse(
             "learning-rate-too-low",
@@ -95,84 +138,95 @@ def learning_rate(material: Material) -> Answer:
             f"that by step {since:,}, and is {figure(now)} since.",
             remedy="A scheduler meant for epochs is stepped once per batch: step it after each "
             "epoch, or give it its lengths in batches.",
-            evidence=evidence,
+            evidence=rates.evidence,
         )
-    asked = [
-        float(g["initial_lr"]) for o in optimizers for g in o.param_groups if "initial_lr" in g
-    ]
-    reached = max([*rates, *(rate for _, rate in history)])
-    steps = material.case.steps or 0
-    if (
-        asked
-        and steps >= STEPS_OF_WARM_UP
-        and reached < WARM_UP_SHARE * max(asked)
-        and not material.learned
-    ):
-        return accuse(
-            "learning-rate-too-low",
-            f"In {steps:,} steps the learning rate got no further than {figure(reached)}, "
-            f"{figure(100 * reached / max(asked))} % of the {figure(max(asked))} asked for.",
-            remedy="The warm-up is longer than the run: give its length in the unit in which the "
-            "scheduler is stepped.",
-            evidence=evidence | {"asked": max(asked), "reached": reached, "steps": steps},
-        )
-    if max(rates) == 0 and not asked and not history:
-        return accuse(
-            "learning-rate-too-low",
-            "The learning rate is 0 in every group, and no scheduler is there to raise it.",
-            remedy="Pass the learning rate to the optimizer.",
-            evidence=evidence,
-        )
-    if 0 < max(rates) < LOST_RATE:
-        share = _movable_share(material)
-        evidence["share_of_weights_a_step_can_change"] = share
-        if share is not None and share < UNMOVED_SHARE:
-            return accuse(
-                "learning-rate-too-low",
-                f"At rate {figure(max(rates))} a step is lost in rounding for "
-                f"{figure(100 - 100 * share)} % of the weights: they cannot change.",
-                remedy="Raise the learning rate.",
-                evidence=evidence,
-            )
+    asked = max(rates.asked, default=0.0)
+    if rates.steps < STEPS_OF_WARM_UP or rates.reached >= WARM_UP_SHARE * asked:
+        return None
+    return accuse(
+        "learning-rate-too-low",
+        f"In {rates.steps:,} steps the learning rate got no further than {figure(rates.reached)}, "
+        f"{figure(100 * rates.reached / asked)} % of the {figure(asked)} asked for.",
+        remedy="The warm-up is longer than the run: give its length in the unit in which the "
+        "scheduler is stepped.",
+        evidence=rates.evidence | {"asked": asked, "reached": rates.reached, "steps": rates.steps},
+    )
+
+
+def _nothing(_: Material, rates: _Rates) -> Answer | None:
+    if max(rates.now) or rates.asked or rates.history:
+        return None
+    return accuse(
+        "learning-rate-too-low",
+        "The learning rate is 0 in every group, and no scheduler is there to raise it.",
+        remedy="Pass the learning rate to the optimizer.",
+        evidence=rates.evidence,
+    )
+
+
+def _lost_in_rounding(material: Material, rates: _Rates) -> Answer | None:
+    if not 0 < max(rates.now) < LOST_RATE:
+        return None
+    share = _movable_share(material)
+    rates.evidence["share_of_weights_a_step_can_change"] = share
+    if share is None or share >= UNMOVED_SHARE:
+        return None
+    return accuse(
+        "learning-rate-too-low",
+        f"At rate {figure(max(rates.now))} a step is lost in rounding for "
+        f"{figure(100 - 100 * share)} % of the weights: they cannot change.",
+        remedy="Raise the learning rate.",
+        evidence=rates.evidence,
+    )
+
+
+def _too_short_steps(material: Material, rates: _Rates) -> Answer | None:
+    """Steps whose size the optimizer sets, whatever the gradient, and that go nowhere."""
+    if rates.steps < STEPS_TO_MOVE:
+        return None
     reach = _reach(material)
-    if steps >= STEPS_TO_MOVE and reach is not None and not material.learned:
-        evidence["most_that_a_weight_moved"] = reach
+    if reach is not None:
+        rates.evidence["most_that_a_weight_moved"] = reach
         if reach < MOVED_SHARE:
             return accuse(
                 "learning-rate-too-low",
-                f"In {steps:,} steps at rates to {figure(reached)} this optimizer can have moved "
-                f"no weight by more than about {figure(100 * reach)} % of a usual weight's size.",
+                f"In {rates.steps:,} steps at rates to {figure(rates.reached)} this optimizer can "
+                f"have moved no weight by more than about {figure(100 * reach)} % of a usual "
+                "weight's size.",
                 remedy="Raise the learning rate: 1e-3 is usual for training from scratch, 1e-5 to "
                 "1e-4 for fine-tuning.",
-                evidence=evidence | {"steps": steps},
+                evidence=rates.evidence | {"steps": rates.steps},
             )
     moved = _moved_share(material)
-    if steps >= STEPS_TO_MOVE and moved is not None and not material.learned:
-        evidence["moved"] = moved
-        if moved < MOVED_SHARE:
-            kind = type(optimizers[0]).__name__
-            return accuse(
-                "learning-rate-too-low",
-                f"After {steps:,} steps of {kind} at rates to {figure(reached)} the weights lie "
-                f"{figure(100 * moved)} % of their size from where they began.",
-                remedy="Raise the learning rate: usual are 1.0 for Adadelta, 1e-2 for Adagrad, "
-                "1e-3 for RMSprop and Adam.",
-                evidence=evidence | {"steps": steps},
-            )
+    if moved is None:
+        return None
+    rates.evidence["moved"] = moved
+    if moved >= MOVED_SHARE:
+        return None
+    return accuse(
+        "learning-rate-too-low",
+        f"After {rates.steps:,} steps of {type(material.case.optimizers[0]).__name__} at rates to "
+        f"{figure(rates.reached)} the weights lie {figure(100 * moved)} % of their size from where "
+        "they began.",
+        remedy="Raise the learning rate: usual are 1.0 for Adadelta, 1e-2 for Adagrad, 1e-3 for "
+        "RMSprop and Adam.",
+        evidence=rates.evidence | {"steps": rates.steps},
+    )
+
+
+def _risen_late(material: Material, rates: _Rates) -> Answer | None:
     rise = late_rise(material.case)
-    if rise is not None and not material.learned:
-        early, later, step = rise
-        return accuse(
-            "learning-rate-too-high",
-            f"The learning rate rose to {figure(later)} at step {step:,}, {figure(later / early)} "
-            f"times the largest of the first quarter of the run ({figure(early)}).",
-            remedy="Look for what multiplies the rate: a decay factor above 1, or a restart at "
-            "another rate.",
-            evidence=evidence | {"early": early, "later": later, "step": step},
-        )
-    low, high = min(rates), max(rates)
-    shown = figure(high) if low == high else f"{figure(low)} to {figure(high)}"
-    return passed(f"The learning rate is {shown}.", evidence)
+    if rise is None:
+        return None
+    early, later, step = rise
+    return accuse(
+        "learning-rate-too-high",
+        f"The learning rate rose to {figure(later)} at step {step:,}, {figure(later / early)} "
+        f"times the largest of the first quarter of the run ({figure(early)}).",
+        remedy="Look for what multiplies the rate: a decay factor above 1, or a restart at "
+        "another rate.",
+        evidence=rates.evidence | {"early": early, "later": later, "step": step},
+    )
 
 
 def weight_decay(material: Material) -> Answer:
