@@ -352,3 +352,41 @@ def test_class_weights_multiplied_in_by_hand_are_part_of_the_case(watching: Watc
     output, targets = torch.randn(7, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0])
     assert case.loss_function is not None
     assert torch.allclose(case.loss_function(output, targets), loss(output, targets), atol=0.05)
+
+
+def test_an_evaluation_whose_answers_are_joined_and_judged_at_once_is_kept(
+    watching: Watching,
+) -> None:
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    images, labels = torch.randn(20, 6), torch.randint(0, 3, (20,))
+    for inputs, targets in batches(4):
+        optimizer.zero_grad()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+        with torch.no_grad():
+            answers = torch.cat([model(part) for part in images.split(8)])
+            F.cross_entropy(answers, labels)
+    case = watching.end()
+    assert case is not None
+    assert [len(one.args[0]) for one in case.evaluation[-3:]] == [4, 8, 8]  # the last one first
+    for one in case.evaluation:
+        rows = [int((images == row).all(dim=1).nonzero()[0, 0]) for row in one.args[0]]
+        assert one.targets is not None
+        assert torch.equal(one.targets, labels[rows])
+
+
+def test_inputs_that_ask_for_a_gradient_where_nothing_else_trains_are_no_attack(
+    watching: Watching,
+) -> None:
+    model = nn.Linear(6, 3)
+    model.requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for inputs, targets in batches(6):
+        optimizer.zero_grad()
+        inputs.requires_grad_()
+        F.cross_entropy(model(inputs), targets).backward()
+        optimizer.step()
+    case = watching.end()
+    assert case is not None
+    assert len(case.batches) == 6

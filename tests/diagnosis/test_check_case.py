@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from everyclass.diagnosis.answers import Answer, Check
-from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
+from everyclass.diagnosis.case import AnswerLeaves, CapturedBatch, Case, LossSpec
 from everyclass.diagnosis.check import check_case
 from everyclass.diagnosis.material import Material
 from everyclass.findings import CheckResult
@@ -80,6 +80,7 @@ def test_a_healthy_case_has_no_issue_and_nearly_everything_applies() -> None:
         *("loss-weights", "weights-and-smoothing", "double-correction"),
         "train-against-eval",  # 6 batches are too few
         *("penalty", "adjustment"),  # the loss is one of torch's
+        "drawn-by-class",  # 360 labels are too few, and classes are even
         "class-order",  # no answers to evaluation images were kept
         "batch-axis",  # no layer takes a sequence first
         "label-conflicts",  # no image came twice
@@ -582,3 +583,100 @@ def test_black_edges_of_shifted_training_images_are_no_other_preprocessing() -> 
         one.args[0][:, :, :, :3] = one.args[0][:, :, -3:] = -12.0
     found = named(check_case(replace(given, batches=shifted)), "validation-preprocessing")
     assert found.outcome == "passed"
+
+
+def test_a_state_of_the_optimizer_that_is_rounded_to_sixteen_bits() -> None:
+    model = mlp(768)
+    optimizer = adam(model)
+    given = case(model, optimizer=optimizer)
+    assert named(check_case(given), "state-rounded").outcome == "passed"
+    for state in optimizer.state.values():
+        state["exp_avg_sq"] = state["exp_avg_sq"].half().float()
+    found = named(check_case(given), "state-rounded")
+    assert found.cause == "precision-loss"
+    assert "'exp_avg_sq' fits into" in found.sentence
+
+
+def test_weights_that_the_script_makes_smaller_after_each_step() -> None:
+    given = case(cnn())
+    assert named(check_case(replace(given, weights_times=0.9995)), "weight-decay").cause is None
+    found = named(check_case(replace(given, weights_times=0.99)), "weight-decay")
+    assert found.cause == "weight-decay-too-strong"
+    assert "by 0.99: after 100 steps 36.6 %" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("leaves", "cause"),
+    [
+        (AnswerLeaves(own=6, foreign=()), None),
+        (AnswerLeaves(own=6, foreign=((4,),)), None),  # a threshold or a temperature of its own
+        (AnswerLeaves(own=6, foreign=((4, 16), (4,))), "parameters-not-optimised"),
+        (AnswerLeaves(own=0, foreign=((4, 16), (4,))), None),  # told where no gradient came
+    ],
+)
+def test_weights_that_the_answer_hangs_on_and_no_optimizer_holds(
+    leaves: AnswerLeaves, cause: str | None
+) -> None:
+    found = named(check_case(case(cnn(), answer_leaves=leaves)), "optimizer-coverage")
+    assert found.cause == cause
+
+
+def test_an_answer_computed_with_copies_of_the_weights() -> None:
+    model = cnn()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    given = replace(
+        case(cnn()),
+        model=model,
+        optimizers=(adam(model),),
+        initial_state=state,
+        gradients_cleared=None,
+        gradient_norms=(),
+        answer_leaves=AnswerLeaves(own=0, foreign=((8, 3, 3, 3), (8,))),
+    )
+    found = named(check_case(given), "step-taken")
+    assert found.cause == "graph-detached"
+    assert "hangs on 2 tensors that are none of its parameters" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("stream", "counts", "cause"),
+    [
+        ((400, 200, 100, 50), (400, 200, 100, 50), None),  # shuffled plainly
+        ((190, 185, 190, 185), (400, 200, 100, 50), None),  # a balanced sampler
+        ((50, 100, 200, 400), (400, 200, 100, 50), "double-correction"),
+        ((800, 200, 50, 12), (400, 200, 100, 50), "class-imbalance"),
+        ((50, 100, 200, 400), (100, 99, 101, 100), None),  # nothing uneven is known to compare with
+    ],
+)
+def test_how_often_each_class_is_drawn(
+    stream: tuple[int, ...], counts: tuple[int, ...], cause: str | None
+) -> None:
+    found = named(check_case(case(label_counts=(stream,), class_counts=counts)), "drawn-by-class")
+    assert found.cause == cause
+
+
+def test_where_copies_were_made_the_evaluation_tells_how_often_classes_come() -> None:
+    labels = torch.arange(4).repeat_interleave(torch.tensor([40, 20, 10, 5]))
+    seen = CapturedBatch(args=(batch(75)[0],), targets=labels, training=False)
+    given = case(label_counts=((50, 100, 200, 400),), class_counts=(100,) * 4, evaluation=(seen,))
+    found = named(check_case(given), "drawn-by-class")
+    assert found.cause == "double-correction"
+    assert found.evidence["data_of"] == "the evaluation's"
+
+
+def test_images_of_which_hardly_anything_is_left() -> None:
+    given = case(cnn())
+    assert named(check_case(given), "blanked-images").outcome == "passed"
+    masked = []
+    for one in given.batches:
+        images = one.args[0].clone()
+        images[:, :, 3:] = 0
+        masked.append(replace(one, args=(images,), loss=None))
+    found = named(check_case(replace(given, batches=tuple(masked))), "blanked-images")
+    assert found.cause == "augmentation-too-strong"
+    # Where evaluation images are as flat, that is how these images are.
+    flat = tuple(replace(one, training=False) for one in masked)
+    told = named(
+        check_case(replace(given, batches=tuple(masked), evaluation=flat)), "blanked-images"
+    )
+    assert told.outcome == "passed"

@@ -59,6 +59,29 @@ def checked(
     return check(model, batch() if given is None else given, loss, **options)
 
 
+# -- gradients and rows ----------------------------------------------------------------------------
+
+
+@fault("graph-detached")
+def logits_rounded_before_the_loss() -> CheckReport:
+    return checked(cnn(), loss=lambda z, y: functional.cross_entropy(z.round(decimals=2), y))
+
+
+@fault("batch-mixed")
+def rows_sorted_and_not_put_back() -> CheckReport:
+    return checked(First(lambda x: x[x.mean(dim=(1, 2, 3)).argsort()], cnn()))
+
+
+@fault("output-activation-wrong")
+def scores_below_a_half_set_to_zero() -> CheckReport:
+    return checked(Then(cnn(), lambda z: functional.threshold(z, 0.5, 0.0)))
+
+
+@fault("output-activation-wrong")
+def tanh_before_cross_entropy() -> CheckReport:
+    return checked(Then(cnn(), torch.tanh))
+
+
 # -- inputs ----------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from checks_zoo import batch, bn_cnn, cnn, sgd, train
+from checks_zoo import adam, batch, bn_cnn, cnn, sgd, train
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -481,6 +481,41 @@ def test_evaluation_in_training_mode_is_proved_at_once() -> None:
     found = next(one for one in report.trials if one.change == "evaluation-mode")
     assert found.proved
     assert found.causes == ("batchnorm-mismatch",)
+
+
+class ByHand(nn.Module):
+    """Batch normalisation whose statistics stay 0 and 1: what it computes it does not keep."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return inputs
+        axes = (0, 2, 3)
+        return (inputs - inputs.mean(axes, keepdim=True)) / inputs.std(axes, keepdim=True)
+
+
+def test_what_fails_in_evaluation_alone_is_proved_there_and_no_change_of_training_is_tried() -> (
+    None
+):
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(3, 8, 3, stride=2), ByHand(), nn.ReLU()]
+    model = nn.Sequential(*convolutions, nn.Dropout(0.1), nn.Flatten(), nn.LazyLinear(4))
+    shifted = [(10 + 60 * x, y) for x, y in (batch(32, seed=seed) for seed in range(40))]
+    model(shifted[0][0])
+    optimizer = adam(model)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    for images, targets in shifted:
+        train(model, optimizer, images, targets, 3)
+    seen = tuple(
+        CapturedBatch(args=(x,), targets=y, step=40, training=True, model_training=True)
+        for x, y in shifted
+    )
+    judged = tuple(replace(one, training=False, model_training=False) for one in seen[:8])
+    given = case(model, batches=seen, evaluation=judged, initial_state=state)
+    report = run_trials(given, budget_seconds=8, clock=Ticks())
+    found = next(one for one in report.trials if one.change == "training-mode")
+    assert found.proved
+    assert found.causes == ("batchnorm-mismatch",)
+    assert "batchnorm-added" not in {one.change for one in report.trials}
 
 
 @pytest.mark.parametrize(("start", "cause"), [(0.9, "high"), (1e-3, "low")])

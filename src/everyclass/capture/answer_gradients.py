@@ -29,6 +29,10 @@ SAME_WEIGHT = 0.05
 UNEVEN = 1.2
 """Ratio of the largest to the smallest weight of a class, from which classes are weighted."""
 
+JOINING_ROUNDS = 200
+AGREED = 0.1
+"""Largest difference between batches in the logarithm of a class's weight."""
+
 CERTAIN = 1e-4
 """Rows whose softmax differs by less from the target say nothing of their weight."""
 
@@ -116,26 +120,56 @@ class AnswerGradients:
         return self._answer[2]
 
     def _class_weights(self, n_classes: int) -> Tensor | None:
-        rows: list[list[Tensor]] = [[] for _ in range(n_classes)]
+        rows: list[Tensor] = []
         for outputs, gradient, targets in self._kept:
             if outputs.shape[1] != n_classes or targets.is_floating_point():
                 continue
             found = _row_weights(outputs.double(), gradient.double(), targets.long())
             if found is None:
                 return None
-            for k, weights in found.items():
-                rows[k].append(weights)
-        if not all(rows):
-            return None
-        weights = torch.stack([torch.stack(one).median() for one in rows])
-        if not bool((weights >= 0).all()) or float(weights.max()) <= UNEVEN * float(weights.min()):
+            row = torch.full((n_classes,), torch.nan, dtype=torch.float64)
+            for k, weight in found.items():
+                row[k] = weight
+            rows.append(row)
+        weights = _joined(torch.stack(rows)) if rows else None
+        if weights is None or float(weights.max()) <= UNEVEN * float(weights.min()):
             return None
         return (weights / weights.mean()).float()
 
 
+def _joined(rows: Tensor) -> Tensor | None:
+    """(C,) weights from those of each batch, of which each may have a factor of its own: some
+    losses divide by the sum of the batch's weights.
+
+    Args:
+        rows: (batches, C) >= 0, NaN where a class was not met.
+    Returns:
+        None where a class was not met, or weights do not agree between batches.
+    """
+    met = ~rows.isnan()
+    if not bool(met.any(dim=0).all()) or bool((rows[met] < 0).any()):
+        return None
+    counts = met & (rows > 0)
+    heavy = counts.any(dim=0)
+    # A class without weight has none in every batch that it shares with another.
+    others = counts.sum(dim=1, keepdim=True) > 0
+    if bool((met & ~counts & others)[:, heavy].any()):
+        return None
+    logs = torch.where(counts, rows, torch.ones_like(rows)).log()
+    factors = torch.zeros(len(rows), dtype=torch.float64)
+    classes = torch.zeros(rows.shape[1], dtype=torch.float64)
+    for _ in range(JOINING_ROUNDS):
+        classes = ((logs - factors[:, None]) * counts).sum(0) / counts.sum(0).clamp(min=1)
+        factors = ((logs - classes) * counts).sum(1) / counts.sum(1).clamp(min=1)
+    rest = ((logs - factors[:, None] - classes) * counts).abs().max()
+    if float(rest) > AGREED:
+        return None
+    return torch.where(heavy, classes.exp(), torch.zeros_like(classes))
+
+
 def _row_weights(outputs: Tensor, gradient: Tensor, targets: Tensor) -> dict[int, Tensor] | None:
-    """Weight of each class that a batch holds, in units of the batch's mean; {} where nothing can
-    be told, None where the gradient is not that of a cross-entropy with class weights."""
+    """Weight of each class that a batch holds, up to a factor of the batch; {} where nothing can be
+    told, None where the gradient is not that of a cross-entropy with class weights."""
     known = (targets >= 0) & (targets < outputs.shape[1])
     outputs, gradient, targets = outputs[known], gradient[known], targets[known]
     wanted = outputs.softmax(dim=1)
@@ -151,12 +185,11 @@ def _row_weights(outputs: Tensor, gradient: Tensor, targets: Tensor) -> dict[int
     if float(cosine.min()) < PARALLEL:
         return None
     weights = along / wanted.square().sum(dim=1)
-    weights = weights / weights.mean()
     found: dict[int, Tensor] = {}
     for k in sorted(set(targets.tolist())):
         own = weights[targets == k]
         middle = own.median()
-        if float((own - middle).abs().max()) > SAME_WEIGHT * max(float(middle), 1e-6):
+        if float((own - middle).abs().max()) > SAME_WEIGHT * float(middle):
             return None
         found[k] = middle
     return found

@@ -31,6 +31,9 @@ from everyclass.diagnosis.nested import tensors_in
 
 Function = Callable[..., Any]
 
+WEIGHTS_ALIKE = 0.05
+"""Relative difference up to which class weights that gradients show are those of the loss."""
+
 _SCALING = ("Normalize", "ToDtype", "ConvertImageDtype", "ToTensor", "Rescale")
 
 
@@ -63,6 +66,10 @@ def case_of(session: Session, originals: Mapping[LossName, Function]) -> Case | 
         gradients_cleared=session.gradients.cleared(),
         gradient_norms=session.gradients.norms(),
         answers_reached=session.answers.reached(),
+        answer_leaves=session.leaves.found(
+            {id(one) for optimizer in _optimizers(session) for one in parameters_of(optimizer)}
+        ),
+        weights_times=session.between.factor(),
         rates=tuple(session.rates),
         initial_state=session.roots.initial_state,
         epoch_batches=passes_an_epoch(session.loader),
@@ -169,19 +176,27 @@ def _captured(batch: KeptBatch, *, training: bool) -> CapturedBatch:
 
 
 def _main_call(session: Session) -> LossCall | None:
-    """The main loss, with the class weights that its gradients show where its arguments hold none:
-    a script may multiply them into a loss that is not reduced."""
+    """The main loss, with the class weights that its gradients show: a script may multiply weights
+    into a loss that is not reduced, in place of those in its arguments or beside them."""
     if session.main is None:
         return None
     call, n_classes = session.main.call, _n_classes(session)
     plain = call.name in ("cross_entropy", "nll_loss") and not call.targets.is_floating_point()
-    if not plain or "weight" in call.options or n_classes is None:
+    if not plain or n_classes is None:
         return call
     weight = session.answers.class_weights(n_classes)
-    if weight is None:
+    if weight is None or _as_given(weight, call.options.get("weight")):
         return call
     options = {**call.options, "weight": weight.to(call.inputs), "reduction": "mean"}
     return replace(call, options=options)
+
+
+def _as_given(weight: Tensor, given: Any) -> bool:
+    """Whether (C,) weights of mean 1 are those that the loss was given, but for a factor."""
+    if not isinstance(given, Tensor) or given.shape != weight.shape:
+        return False
+    own = given.detach().float().cpu()
+    return bool(torch.allclose(weight, own / own.mean(), rtol=WEIGHTS_ALIKE))
 
 
 def _n_classes(session: Session) -> int | None:

@@ -88,6 +88,20 @@ class Feed:
             training=training,
         )
 
+    def keep_parts(self, record: LossRecord) -> None:
+        """Keep the batches of an evaluation that was judged at once, those the reservoir wanted."""
+        for call, start, stop in record.parts:
+            if call.kept is not None and len(record.call.targets) >= stop:
+                self._keep(
+                    call,
+                    inputs=to_host(record.call.inputs[start:stop]),
+                    targets=to_host(record.call.targets[start:stop]),
+                    loss=None,
+                    step=record.step,
+                    number=call.number,
+                    training=False,
+                )
+
     def keep_call(self, call: ModelCall, reading: Reading, *, step: int, training: bool) -> None:
         """Keep the batch of a call without a loss, if the reservoir wanted it."""
         if call.kept is not None:

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from everyclass.capture.answer_gradients import AnswerGradients
+from everyclass.capture.between_steps import BetweenSteps
 from everyclass.capture.copies import Copies
 from everyclass.capture.facts import Facts, class_ids_finding, spread_finding
 from everyclass.capture.feed import Feed, to_host
 from everyclass.capture.first_labels import FirstLabels
 from everyclass.capture.gradients import GradientWatch
+from everyclass.capture.graph_leaves import GraphLeaves
 from everyclass.capture.loaders import class_names, passes_an_epoch
 from everyclass.capture.loss_recorder import LossRecorder
 from everyclass.capture.losses import (
@@ -125,6 +127,8 @@ class Session:
         self.by_hand = HandWritten()
         self.gradients = GradientWatch()
         self.answers = AnswerGradients()
+        self.leaves = GraphLeaves()
+        self.between = BetweenSteps()
         self.reservoir = Reservoir(limit_bytes=reservoir_bytes)
         self.feed = Feed(
             facts=self.facts, reservoir=self.reservoir, make_monitor=self._make_monitor
@@ -301,6 +305,7 @@ class Session:
         self._flush_candidate()
         if module is self.roots.root and call.gradients:
             self.own_loss.begin()
+            self.between.network_begins()
         self.own_loss.network_begins()
         if call.gradients and self.steps == 0:
             self.roots.remember_state(call.module)
@@ -323,6 +328,7 @@ class Session:
         self.own_loss.network_ends(answer)
         if answer:
             self.answers.network_answers(answer)
+            self.leaves.network_answers(answer, module.parameters())
         fitting = [one for one in self._batch_targets if len(one) == call.rows]
         call.targets = fitting[0] if len(fitting) == 1 else None
         if not call.gradients:
@@ -480,6 +486,7 @@ class Session:
         if rate is not None and (not self.rates or self.rates[-1][1] != rate):
             self.rates.append((self.steps, rate))
         self.gradients.after_step(optimizer, self.steps)
+        self.between.after_step(optimizer)
         self.steps += 1
         if self.feed.monitor is not None:
             self.feed.monitor.advance(learning_rate=rate)
@@ -569,6 +576,7 @@ class Session:
         reading = read_loss(record.call, look=False)
         if not isinstance(reading, str) and self.feed.evaluate(reading, call):
             self.feed.keep(record, training=False)
+            self.feed.keep_parts(record)
 
     def _look_at_copies(self, root: nn.Module) -> None:
         start = self.roots.initial_state

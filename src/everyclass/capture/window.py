@@ -31,6 +31,8 @@ class LossRecord:
         model_call: the call that it judges, None when it was not seen.
         position: which of the model's outputs the loss got; -1 when not known.
         fits_call: whether the loss got as many rows as the call answered.
+        parts: (call, first row, row after the last) where answers of several calls were joined and
+            judged at once, as those of a whole evaluation are.
         value: what it returned, detached.
         differentiable: whether the value depends on something that requires gradients.
         gradients: whether gradients were enabled.
@@ -46,6 +48,7 @@ class LossRecord:
     model_call: ModelCall | None = None
     position: int = -1
     fits_call: bool = True
+    parts: tuple[tuple[ModelCall, int, int], ...] = ()
     value: Tensor | None = None
     differentiable: bool = False
     gradients: bool = True
@@ -137,12 +140,17 @@ class Window:
 
         With a backward pass through some of them, these are training. Without any, where none ever
         came: a step was taken, so the last loss before it was meant to train, with those of the
-        same line; without a step, those that could be differentiated.
+        same line; without a step, those that could be differentiated. Attacks on inputs are none.
         """
         kept = 1 if all_but_last and self._waiting else 0
         cut = len(self._waiting) - kept
         waiting, self._waiting = self._waiting[:cut], self._waiting[cut:]
-        reached = any(one.reached and not one.attacked for one in waiting)
+        # Inputs that ask for a gradient where nothing else is computed before a step: a penalty on
+        # input gradients, or a map of what mattered, and no attack.
+        attacks = {id(one) for one in waiting if one.attacked}
+        if stepped and len(attacks) == len(waiting):
+            attacks = set()
+        reached = any(one.reached and id(one) not in attacks for one in waiting)
         if reached or (self.ever_reached and not stepped):
             chosen = [one.reached for one in waiting]
         elif stepped and waiting:
@@ -152,7 +160,7 @@ class Window:
         self.ever_reached = self.ever_reached or reached
         return Sorted(
             records=tuple(
-                (one, training and not one.attacked) for one, training in zip(waiting, chosen)
+                (one, training and id(one) not in attacks) for one, training in zip(waiting, chosen)
             ),
             reached=reached,
         )

@@ -110,9 +110,10 @@ def clip(_: Lab, trainee: Trainee) -> None:
 
 
 def no_weight_decay(_: Lab, trainee: Trainee) -> None:
-    """weight_decay = 0 in every group."""
+    """weight_decay = 0 in every group, and no decay by hand."""
+    by_hand, trainee.weights_times = trainee.weights_times < 1, max(1.0, trainee.weights_times)
     groups = [group for one in trainee.optimizers for group in one.param_groups]
-    if not any(float(group.get("weight_decay") or 0) > 0 for group in groups):
+    if not by_hand and not any(float(one.get("weight_decay") or 0) > 0 for one in groups):
         raise NotApplicable("No optimizer decays weights.")
     for group in groups:
         if "weight_decay" in group:

@@ -84,6 +84,19 @@ class CapturedBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLeaves:
+    """The trainable tensors that the network's answer hangs on.
+
+    Args:
+        own: parameters of the network among them.
+        foreign: shapes of the others.
+    """
+
+    own: int
+    foreign: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A training as far as it is known. What is not known is None or empty, never guessed.
 
@@ -108,6 +121,9 @@ class Case:
         gradient_norms: (step, norm of all gradients as the optimizer got them), of the first steps.
         answers_reached: False when no backward pass came through what the network returned in most
             of the first steps; None when nobody looked.
+        answer_leaves: of one of the first answers; None when nobody looked or it cannot be told.
+        weights_times: by which the script multiplies all weights after each step, the optimizer
+            apart; 1 where it does not, or nobody looked.
         rates: (step, learning rate of the first group), where it changed.
         initial_state: the model's state dict before the first step, on the CPU.
         epoch_batches: training batches an epoch, None when not known.
@@ -129,6 +145,8 @@ class Case:
     gradients_cleared: bool | None = None
     gradient_norms: tuple[tuple[int, float], ...] = ()
     answers_reached: bool | None = None
+    answer_leaves: AnswerLeaves | None = None
+    weights_times: float = 1.0
     rates: tuple[tuple[int, float], ...] = ()
     initial_state: Mapping[str, Tensor] | None = None
     epoch_batches: int | None = None

@@ -34,12 +34,16 @@ from everyclass.diagnosis.alterations import (
     without_weights,
 )
 from everyclass.diagnosis.class_order import read_in_order
+from everyclass.diagnosis.evaluating import (
+    as_training_images,
+    evaluation_mode,
+    statistics_anew,
+    training_mode,
+)
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.networks import (
     add_batchnorm,
-    as_training_images,
     batch_first,
-    evaluation_mode,
     frozen_statistics,
     full_precision,
     head_anew,
@@ -49,7 +53,6 @@ from everyclass.diagnosis.networks import (
     rectified_cause,
     standard_initialisation,
     standardise_inputs,
-    statistics_anew,
 )
 from everyclass.diagnosis.own_loss import (
     cross_entropy,
@@ -484,6 +487,18 @@ _CHANGES: tuple[Change, ...] = (
         words="evaluation images sent through in evaluation mode",
         remedy="Call model.eval() before evaluating and model.train() after.",
         apply=evaluation_mode,
+        form=True,
+        at_once=True,
+        on_evaluation=True,
+    ),
+    Change(
+        name="training-mode",
+        cause="batchnorm-mismatch",
+        words="evaluation images sent through in training mode, without dropout",
+        remedy="Look at what the network does only where self.training is False: a normalisation "
+        "of your own must keep the statistics that it uses then (write them to its buffers); "
+        "torch's BatchNorm does.",
+        apply=training_mode,
         form=True,
         at_once=True,
         on_evaluation=True,

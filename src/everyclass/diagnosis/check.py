@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from everyclass.diagnosis.answers import Check, NotApplicable
 from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.causes import (
+    augmentation,
     evaluation,
     fitting,
     imbalance,
@@ -30,8 +31,10 @@ from everyclass.diagnosis.causes import (
     optimizer,
     outputs,
     own_loss,
+    precision,
     rate,
     rows,
+    sampler,
     stream,
 )
 from everyclass.diagnosis.given import Batch, LossFunction, live_case
@@ -47,13 +50,16 @@ CHECKS: tuple[Check, ...] = (
     *own_loss.CHECKS,
     *outputs.CHECKS,
     *optimizer.CHECKS,
+    *precision.CHECKS,
     *rate.CHECKS,
     *inputs.CHECKS,
     *stream.CHECKS,
     *imbalance.CHECKS,
+    *sampler.CHECKS,
     *rows.CHECKS,
     *network.CHECKS[1:],
     *evaluation.CHECKS,
+    *augmentation.CHECKS,
     *fitting.CHECKS,
 )
 """Every check, exact and cheap ones first."""

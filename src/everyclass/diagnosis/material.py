@@ -147,8 +147,11 @@ class Material:
     @cached_property
     def spec(self) -> LossSpec:
         """The loss, as it was called or as the case says."""
-        call = self.training.call
+        call, known = self.training.call, self.case.loss
         if call is not None:
+            if known is not None and known.name == call.spec.name and known.weight is not None:
+                # What gradients show counts more than what one argument says.
+                return replace(call.spec, weight=known.weight)
             return call.spec
         if self.case.loss is not None and self.case.loss.name != "by_hand":
             return self.case.loss

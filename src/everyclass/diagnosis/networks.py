@@ -7,7 +7,6 @@ between two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,14 +21,9 @@ from everyclass.diagnosis.batch_axis import given_batch_first
 from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
 from everyclass.diagnosis.lab import Lab
-from everyclass.diagnosis.nested import map_tensors, tensors_in
 from everyclass.diagnosis.snapshot import seeded
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
-
-LEAST_SHIFT, LEAST_STRETCH = 0.25, 0.25
-"""Of a channel's mean, in standard deviations of training's, and of the deviation, in its
-logarithm, from which evaluation images count as scaled otherwise."""
 
 SHRINKING = (nn.Hardshrink, nn.Softshrink, nn.Threshold)
 """They are 0 around 0, where fresh weights put everything."""
@@ -198,67 +192,3 @@ def full_precision(_: Lab, trainee: Trainee) -> None:
         return replace(batch, args=args, keywords=keywords)
 
     trainee.alter_batch.append(widen)
-
-
-def as_training_images(lab: Lab, trainee: Trainee) -> None:
-    """Evaluation images with each channel's mean and deviation as training images have them."""
-    own, other = _channels(lab.parts.training), _channels(lab.evaluation)
-    (mean, sd), (mean_there, sd_there) = own, other
-    shift = ((mean_there - mean) / sd).abs().max()
-    stretch = (sd_there / sd).log().abs().max()
-    if shift < LEAST_SHIFT and stretch < LEAST_STRETCH:
-        raise NotApplicable("Evaluation images have about the mean and variance of training's.")
-
-    def mapped(batch: CapturedBatch) -> CapturedBatch:
-        def channel(one: Tensor) -> Tensor:
-            if not _is_image(one):
-                return one
-            shape = (1, -1, *([1] * (one.ndim - 2)))
-            values = (one - mean_there.view(shape).to(one)) / sd_there.view(shape).to(one)
-            return values * sd.view(shape).to(one) + mean.view(shape).to(one)
-
-        return replace(batch, args=map_tensors(batch.args, channel))
-
-    trainee.alter_batch.append(mapped)
-
-
-def _channels(batches: Sequence[CapturedBatch]) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel of the first images found, (channels,)."""
-    found = [next(filter(_is_image, tensors_in(one.args)), None) for one in batches]
-    images = [one for one in found if one is not None]
-    if not images:
-        raise NotApplicable("The model's inputs are no images of floating numbers.")
-    parts = [one.detach().double().movedim(1, 0).flatten(1) for one in images]
-    values = torch.cat(parts, dim=1)
-    return values.mean(1).float(), values.std(1).clamp(min=1e-6).float()
-
-
-def _is_image(one: Tensor) -> bool:
-    return one.ndim == 4 and one.is_floating_point()
-
-
-def evaluation_mode(lab: Lab, trainee: Trainee) -> None:
-    """Evaluation images go through in evaluation mode."""
-    if not trainee.evaluates_in_training_mode:
-        raise NotApplicable("Evaluation images went through in evaluation mode.")
-    if not any(isinstance(one, _BatchNorm) for one in trainee.model.modules()):
-        raise NotApplicable("The network has no BatchNorm, which takes them for training.")
-    trainee.evaluates_in_training_mode = False
-
-
-def statistics_anew(_: Lab, trainee: Trainee) -> None:
-    """BatchNorm's running statistics from the captured training batches, all counting equally."""
-    norms = [
-        one
-        for one in trainee.model.modules()
-        if isinstance(one, _BatchNorm) and one.track_running_stats
-    ]
-    if not norms:
-        raise NotApplicable("The network has no BatchNorm with running statistics.")
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    trainee.model.train()
-    with torch.no_grad():
-        for batch in trainee.batches:
-            trainee.outputs(batch)

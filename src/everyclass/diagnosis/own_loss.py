@@ -61,7 +61,7 @@ def cross_entropy(lab: Lab, trainee: Trainee) -> None:
 def loss_cause(lab: Lab) -> CauseId:
     """What a check saw of the script's own loss: a graph that it leaves, or shapes that are spread
     over each other."""
-    if lab.case.answers_reached is False and "graph-detached" in lab.accused:
+    if "graph-detached" in lab.accused:
         return "graph-detached"
     spread = "targets-broadcast" in lab.accused
     return "targets-broadcast" if spread else "loss-mismatch"

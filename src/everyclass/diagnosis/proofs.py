@@ -76,6 +76,20 @@ class Proofs:
             raise NotApplicable("Too few evaluation images were captured.")
         return score(trainee, sides.evaluation if judged.on_evaluation else sides.held_out)
 
+    def learned(self) -> bool:
+        """Whether the network as it stands tells training images apart, as training sends them
+        through: then what fails, fails in evaluation."""
+        sides = self._sides
+        try:
+            trainee = sides.make((), from_start=False).trainee
+            assert trainee is not None
+            trainee.evaluates_in_training_mode = True
+            trainee.drops = False
+            told = score(trainee, [replace(one, training=False) for one in sides.held_out])
+        except (NotApplicable, TrialError):
+            return False
+        return told.recovered
+
     def confirmed(self, tried: Sequence[Side], reproduced: bool) -> list[Trial]:
         """Trials of all sides at full length; the best ones under a second seed too."""
         full = [one for one in tried if self._sides.full in one.scores]

@@ -70,9 +70,9 @@ def rounding_of(model: nn.Module, start: Mapping[str, Tensor] | None) -> Roundin
         began = start is not None and any(_spacing(start[n]) for n in matrices if n in start)
         return None if began else _on_a_grid(model, spacing)
     for dtype in NARROW:
-        if all(_fits(one, dtype) for one in matrices.values()):
+        if all(fits_into(one, dtype) for one in matrices.values()):
             known = [start[name] for name in matrices if name in start] if start else []
-            if known and all(_fits(one, dtype) for one in known):
+            if known and all(fits_into(one, dtype) for one in known):
                 return None
             words = f"to {str(dtype).removeprefix('torch.')}"
             return Rounding(words=words, spacing={}, dtype=dtype)
@@ -89,7 +89,8 @@ def _on_a_grid(model: nn.Module, spacing: Mapping[str, float]) -> Rounding:
     return Rounding(words=f"to multiples of {low:.3g}", spacing=shared, dtype=None)
 
 
-def _fits(values: Tensor, dtype: torch.dtype) -> bool:
+def fits_into(values: Tensor, dtype: torch.dtype) -> bool:
+    """Whether no number loses a bit in it."""
     return torch.equal(values, values.to(dtype).to(values.dtype))
 
 

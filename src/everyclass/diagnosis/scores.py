@@ -7,6 +7,7 @@ its interval. Knows no change and no cause.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from everyclass.diagnosis.case import REGRESSION_LOSSES, CapturedBatch
+from everyclass.diagnosis.dropout import AlteredDropout
 from everyclass.diagnosis.material import as_rows, class_ids
 from everyclass.diagnosis.nested import scores_in
 from everyclass.diagnosis.snapshot import borrowed, seeded
@@ -177,7 +179,8 @@ def score(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Score:
 def _read(trainee: Trainee, batches: Sequence[CapturedBatch]) -> Iterator[tuple[Tensor, Tensor]]:
     """(B,) class ids and (B, C) log-probabilities of each batch, of labels that fit the outputs."""
     n_rows = 0
-    with borrowed(trainee.model), seeded(SEED), torch.no_grad():
+    drops = nullcontext() if trainee.drops else AlteredDropout(lambda _: 0.0)
+    with borrowed(trainee.model), seeded(SEED), torch.no_grad(), drops:
         for batch in batches:
             trainee.model.train(trainee.evaluates_in_training_mode and not batch.training)
             for alter in trainee.alter_batch:

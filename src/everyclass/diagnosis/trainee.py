@@ -61,6 +61,7 @@ class Trainee:
         drops: dropout is left as it is; else its probability is 0 in training.
         rows_alone: each image goes through the model by itself.
         read_from: submodule whose output is taken as the scores; None for what the model returns.
+        weights_times: all weights are multiplied by it after each step.
         rounding: done to the weights after each step; None without.
         stands_for: (C,) the class that each decision is read as; empty for its own.
         evaluates_in_training_mode: evaluation images go through in training mode, as the script has
@@ -86,6 +87,7 @@ class Trainee:
     drops: bool = True
     rows_alone: bool = False
     read_from: str | None = None
+    weights_times: float = 1.0
     rounding: Rounding | None = None
     stands_for: tuple[int, ...] = ()
     evaluates_in_training_mode: bool = False
@@ -155,6 +157,10 @@ class Trainee:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
+        if self.weights_times != 1:
+            with torch.no_grad():
+                for parameter in self.model.parameters():
+                    parameter.mul_(self.weights_times)
         if self.rounding is not None:
             self.rounding.apply(self.model)
 
@@ -258,6 +264,7 @@ def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool
         n_classes=max(2, case.n_classes),
         rate=_replayed(case.rates),
         peak_rates=_peak_rates(optimizers, case.rates),
+        weights_times=case.weights_times,
         clears=case.gradients_cleared is not False,
         forwards_a_step=_forwards_a_step(case),
     )

@@ -68,6 +68,10 @@ MOST_PROLONGED, LEAST_PROLONGED, OVERDRAFT = 2, 1.5, 0.5
 """Accused changes that are trained for longer when nothing helps; times the full length that this
 must be at least; and the share of the budget that it may take beyond."""
 
+_IN_EVALUATION_ALONE = (
+    "In training mode the network as it stands tells the training images apart: what fails is how "
+    "evaluation images are read, or how they go through. No change of the training was tried."
+)
 _LOOP_NOT_SEEN = (
     " What fails may stand in the training's own loop, which copies do not share: zero_grad, step, "
     "a detached loss, the order of the batches."
@@ -260,6 +264,9 @@ class _Trials:
         labels alone suggest comes first."""
         self._judge.reference = self._asked()
         if self._judge.reference is not None and self._judge.reference.nothing:
+            return []
+        if not self._starved and self._proofs.learned():
+            self._notes.append(_IN_EVALUATION_ALONE)
             return []
         found = self._prolonged(tried)
         if found:

@@ -138,8 +138,8 @@ def validation_preprocessing(material: Material) -> Answer:
     """Evaluation images that reach the first layer otherwise than training images."""
     if not material.case.evaluation:
         raise NotApplicable("No evaluation batch is known.")
-    training = _middle(_first_inputs(material, material.case.batches))
-    evaluation = _middle(_first_inputs(material, material.case.evaluation))
+    training = _middle(first_inputs(material, material.case.batches))
+    evaluation = _middle(first_inputs(material, material.case.evaluation))
     layer = material.first_layer
     if min(len(training), len(evaluation)) < LEAST_IMAGES:
         raise NotApplicable(f"Fewer than {LEAST_IMAGES} images are known on one side.")
@@ -309,7 +309,7 @@ def separation_of(left: Tensor, right: Tensor) -> float:
     return max(share, 1 - share)
 
 
-def _first_inputs(material: Material, batches: Sequence[CapturedBatch]) -> Tensor:
+def first_inputs(material: Material, batches: Sequence[CapturedBatch]) -> Tensor:
     """What the first layer gets of the first few batches, in evaluation mode, on the CPU."""
     found: list[Tensor] = []
     for batch in batches[:4]:

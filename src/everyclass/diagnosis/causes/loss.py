@@ -17,6 +17,7 @@ from everyclass.diagnosis.case import REGRESSION_LOSSES
 from everyclass.diagnosis.causes.inputs import FAR_RMS, channel_figures
 from everyclass.diagnosis.causes.outputs import (
     activation_explains,
+    functions_among,
     softmax_over_rows,
     sums_to_one,
 )
@@ -25,6 +26,7 @@ from everyclass.diagnosis.traced_loss import TracedLoss
 from everyclass.findings import CauseId
 
 LOG_SUM_TOLERANCE = 1e-2
+FLAT_FUNCTIONS = ("Round", "Floor", "Ceil", "Trunc", "Sign", "Sgn", "Heaviside")
 REACHED_SHARE = 0.5
 STEPS_TO_LEARN = 100
 """After which a network whose features run under no_grad ought to have learned, if these were of
@@ -186,6 +188,27 @@ def loss_connected(material: Material) -> Answer:
     return passed(f"The loss reaches {len(reached)} trainable parameters{more}.", evidence)
 
 
+def gradient_alive(material: Material) -> Answer:
+    """The gradient is not 0 everywhere for a function that has steps and no slope."""
+    seen = material.training
+    if not seen.gradients:
+        raise NotApplicable("No gradient was computed.")
+    if any(one is not None and bool(one.any()) for one in seen.gradients.values()):
+        return passed("The loss has a slope.", {})
+    flat = functions_among(material.raw_scores, FLAT_FUNCTIONS)
+    evidence: dict[str, Any] = {"flat_functions": list(flat)}
+    if not flat or any(norm for _, norm in material.case.gradient_norms):
+        return passed("No function without a slope stands before the loss.", evidence)
+    return accuse(
+        "graph-detached",
+        f"Every gradient is exactly 0: between network and loss stands {flat[0].lower()}, which "
+        "has steps and no slope, so that nothing can be learned through it.",
+        remedy="Round, threshold or take signs after the loss, in metrics only; or pass the "
+        "gradient straight through: z + (z.round() - z).detach().",
+        evidence=evidence,
+    )
+
+
 def _cut_off(material: Material, trainable: Mapping[str, nn.Parameter]) -> list[str]:
     """Parameters that an optimizer holds and whose layer built a graph, in vain.
 
@@ -293,5 +316,6 @@ CHECKS = (
     Check(name="loss-kind", run=loss_kind),
     Check(name="target-shape", run=target_shape, needs_finite=False),
     Check(name="loss-connected", run=loss_connected, needs_finite=False),
+    Check(name="gradient-alive", run=gradient_alive, needs_finite=False),
     Check(name="initial-loss", run=initial_loss),
 )

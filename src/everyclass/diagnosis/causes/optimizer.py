@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
+from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.material import Material, held_by, rates_of
 from everyclass.diagnosis.nested import plain_names
 
@@ -66,6 +67,16 @@ def optimizer_coverage(material: Material) -> Answer:
             remedy=remedy,
             evidence=evidence,
         )
+    unheld = _made_in_passing(material.case)
+    if unheld and not material.learned:
+        return accuse(
+            "parameters-not-optimised",
+            f"The network's answer hangs on weights that are no parameters of it ({unheld}): they "
+            "are in no optimizer and in no state_dict, as layers are that forward makes.",
+            remedy="Make layers in __init__, as attributes of the module, and build the optimizer "
+            "after that.",
+            evidence=evidence | {"unheld": unheld},
+        )
     hidden = _unregistered(material.model)
     if hidden and not material.learned:
         return accuse(
@@ -93,6 +104,14 @@ def optimizer_coverage(material: Material) -> Answer:
             evidence,
         )
     return passed(f"All {len(trainable)} trainable parameters are in an optimizer.", evidence)
+
+
+def _made_in_passing(case: Case) -> str:
+    """Shapes of weight matrices that the answer hangs on beside the network's own; "" without."""
+    leaves = case.answer_leaves
+    if leaves is None or not leaves.own:
+        return ""
+    return ", ".join("x".join(map(str, one)) for one in leaves.foreign[:4] if len(one) > 1)
 
 
 def _unregistered(model: nn.Module) -> list[str]:
@@ -256,6 +275,17 @@ def step_taken(material: Material) -> Answer:
     rates = [*rates_of(case.optimizers), *(rate for _, rate in case.rates)]
     if watched and not moved and max(rates, default=0) > 0:
         if case.steps is not None and case.gradients_cleared is None and not case.gradient_norms:
+            leaves = case.answer_leaves
+            if leaves is not None and not leaves.own and leaves.foreign:
+                return accuse(
+                    "graph-detached",
+                    f"The network's answer hangs on {len(leaves.foreign)} tensors that are none of "
+                    f"its parameters, as copies of them are: in {steps:,} steps no parameter in "
+                    "the optimizer had a gradient.",
+                    remedy="Call the network with its own parameters: no detach(), .data or clone "
+                    "of them, as in functional_call or in an optimizer built before.",
+                    evidence=evidence | {"foreign": [list(one) for one in leaves.foreign[:20]]},
+                )
             if case.answers_reached:
                 return accuse(
                     "parameters-frozen",
@@ -285,31 +315,10 @@ def step_taken(material: Material) -> Answer:
     return passed(f"{len(moved)} of {len(watched)} parameters moved in {steps:,} steps.", evidence)
 
 
-def weights_rounded(material: Material) -> Answer:
-    """Weights that stand on a coarse grid, which steps smaller than half of it cannot leave."""
-    if not material.case.steps:
-        raise NotApplicable("No step is known after which weights might be rounded.")
-    rounding = material.rounding
-    if rounding is None:
-        return passed("No sign of weights that are rounded after a step.", {})
-    evidence: dict[str, Any] = {"rounded": rounding.words}
-    if material.learned:
-        return passed(f"Weights are rounded {rounding.words}; it learns all the same.", evidence)
-    return accuse(
-        "precision-loss",
-        f"Every large weight matrix holds numbers rounded {rounding.words}, though they are kept "
-        "in float32: a step of less than half of that is lost.",
-        remedy="Keep the weights that are trained in float32, and round a copy (quantise after "
-        "training, or with fake quantisation in the forward pass).",
-        evidence=evidence,
-    )
-
-
 CHECKS = (
     Check(name="optimizer-coverage", run=optimizer_coverage, needs_finite=False),
     Check(name="trainable-parameters", run=trainable_parameters, needs_finite=False),
     Check(name="gradients-cleared", run=gradients_cleared, needs_finite=False),
     Check(name="answers-reached", run=answers_reached, needs_finite=False),
     Check(name="step-taken", run=step_taken, needs_finite=False),
-    Check(name="weights-rounded", run=weights_rounded),
 )

@@ -7,6 +7,8 @@ the graph, not guessed from values: fresh logits lie between 0 and 1 by chance, 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,9 @@ from everyclass.diagnosis.material import ID_LOSSES, Material
 LOGIT_LOSSES = frozenset({"cross_entropy", "binary_cross_entropy_with_logits", "multi_margin_loss"})
 
 SUM_TOLERANCE = 1e-3
+MOST_NODES = 20_000
+"""Of a graph that is searched."""
+
 CUT_SHARE = 0.05
 """A clamp is accused when so many outputs lie exactly on its bounds: one at 50 cuts nothing."""
 
@@ -34,7 +39,7 @@ _SHAPING = (
         "Transpose",
         "Permute",
     ),
-    *("T", "Expand", "Clone", "ToCopy", "Alias", "Unsafe", "AsStrided", "Flatten", "Split", "Cat"),
+    *("Expand", "Clone", "ToCopy", "Alias", "Unsafe", "AsStrided", "Flatten", "Split", "Cat"),
 )
 
 
@@ -61,8 +66,8 @@ def last_functions(scores: Tensor, *, most: int = 3) -> tuple[LastFunction, ...]
     for _ in range(64):
         if node is None or len(found) == most:
             break
-        name = node.name().removeprefix("struct ").split("Backward")[0].split("::")[-1]
-        if not name.startswith(_SHAPING):
+        name = _name_of(node)
+        if name != "T" and not name.startswith(_SHAPING):
             found.append(
                 LastFunction(
                     name=name,
@@ -73,6 +78,33 @@ def last_functions(scores: Tensor, *, most: int = 3) -> tuple[LastFunction, ...]
             )
         node = node.next_functions[0][0] if node.next_functions else None
     return tuple(found)
+
+
+def functions_among(scores: Tensor, wanted: Collection[str]) -> tuple[str, ...]:
+    """Which of these functions the scores went through, the last one first.
+
+    Args:
+        scores: with their graph.
+        wanted: names of autograd's nodes without "Backward".
+    """
+    found: dict[str, None] = {}
+    seen: set[Any] = set()
+    waiting: deque[Any] = deque([scores.grad_fn])
+    while waiting and len(seen) < MOST_NODES:
+        node = waiting.popleft()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        name = _name_of(node)
+        if name in wanted:
+            found[name] = None
+        waiting += [one for one, _ in node.next_functions]
+    return tuple(found)
+
+
+def _name_of(node: Any) -> str:
+    name: str = node.name()
+    return name.removeprefix("struct ").split("Backward")[0].split("::")[-1]
 
 
 def _bound(node: Any, *attributes: str) -> float | None:
@@ -179,7 +211,7 @@ def activation_explains(material: Material) -> bool:
 def _cut_before_log_softmax(last: tuple[LastFunction, ...]) -> str:
     """The accusation for logits that were cut before their log-softmax; "" for none."""
     inner = last[1].name if len(last) > 1 else ""
-    if inner not in ("Relu", "Sigmoid", "Tanh"):
+    if inner not in ("Relu", "Sigmoid", "Tanh", "Threshold", "Hardshrink", "Softshrink"):
         return ""
     return f"A {inner.lower()} follows the last layer, before log-softmax takes its logits."
 
@@ -210,6 +242,13 @@ def _cutting(material: Material, last: tuple[LastFunction, ...], at_low: float) 
             return (
                 f"{outer} cuts {figure(100 * cut)} % of the outputs to "
                 f"{' or '.join(figure(one) for one in bounds)}, where no gradient flows."
+            )
+    if outer in ("Threshold", "Hardshrink", "Softshrink"):
+        cut = float((scores == 0).float().mean())
+        if cut >= CUT_SHARE:
+            return (
+                f"{outer} follows the last layer: {figure(100 * cut)} % of the outputs are exactly "
+                "0, where no gradient flows."
             )
     return ""
 

@@ -56,6 +56,9 @@ DECAY_STEPS = 500
 MOST_LOST = 0.1
 """Share of every weight that decay beside the gradient may take away in one step."""
 
+MOST_LOST_BY_HAND = 2e-3
+"""The same where the script itself takes it away, after each step: half of it in 350."""
+
 USUAL_DECAY = 0.3
 """Up to here it is the rate that is unusual."""
 
@@ -187,7 +190,8 @@ def _too_short_steps(material: Material, rates: _Rates) -> Answer | None:
     reach = _reach(material)
     if reach is not None:
         rates.evidence["most_that_a_weight_moved"] = reach
-        if reach < MOVED_SHARE:
+        # After an explosion the weights are such that any step beside them is short.
+        if reach < MOVED_SHARE and (_distance(material) or 0.0) < 10 * reach + MOVED_SHARE:
             return accuse(
                 "learning-rate-too-low",
                 f"In {rates.steps:,} steps at rates to {figure(rates.reached)} this optimizer can "
@@ -231,6 +235,16 @@ def _risen_late(material: Material, rates: _Rates) -> Answer | None:
 
 def weight_decay(material: Material) -> Answer:
     """Decay that outweighs the gradient."""
+    factor = material.case.weights_times
+    if factor < 1 - MOST_LOST_BY_HAND and not material.learned:
+        return accuse(
+            "weight-decay-too-strong",
+            f"Between the optimizer's steps the script multiplies all weights by {figure(factor)}: "
+            f"after 100 steps {figure(100 * factor**100)} % would be left of them.",
+            remedy="Decay by hand is multiplied by the learning rate: weights times "
+            "(1 - rate * decay); or leave it to AdamW's weight_decay.",
+            evidence={"weights_times": factor},
+        )
     worst = _worst_decay(material, material.training)
     state = material.case.initial_state
     if state is not None and fits(material.model, state):
@@ -401,12 +415,18 @@ def _reach(material: Material) -> float | None:
 
 
 def _moved_share(material: Material) -> float | None:
-    """How far the trained matrices are from the start, over their size; None where steps depend on
-    the size of the gradient (then a small gradient is as likely the reason), or there is none.
-    """
-    state = material.case.initial_state
+    """How far the trained matrices are from the start; None where steps depend on the size of the
+    gradient (then a small gradient is as likely the reason)."""
     free = (torch.optim.Adadelta, torch.optim.Adagrad, torch.optim.RMSprop)
-    if state is None or not all(isinstance(one, free) for one in material.case.optimizers):
+    if not all(isinstance(one, free) for one in material.case.optimizers):
+        return None
+    return _distance(material)
+
+
+def _distance(material: Material) -> float | None:
+    """Of the trained matrices from the start, over their size; None where they get no gradient."""
+    state = material.case.initial_state
+    if state is None:
         return None
     held, known = material.optimised(), plain_names(state)
     distance = size = gradient = 0.0

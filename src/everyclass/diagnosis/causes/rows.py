@@ -28,6 +28,9 @@ LEAST_SHARE = 1e-6
 EXCHANGED_SHARE = 1e-5
 """The same where rows are exchanged: kernels may sum in another order."""
 
+EXCHANGED_OUTRIGHT = 1e-3
+"""Of the gradient by another row; where the row's own is smaller, rows have changed places."""
+
 STATISTICS_RESIDUAL = 1e-2
 
 
@@ -118,10 +121,13 @@ def _by_gradient(material: Material, batch: CapturedBatch) -> tuple[float, bool]
                 own, others = _by_row(gradient, row)
                 reached |= own > 0 or others > 0
                 # Rows that were exchanged outright leave nothing on the row itself.
-                share = others / max(own, 1e-3 * others, 1e-30)
+                share = others / max(own, EXCHANGED_OUTRIGHT * others, 1e-30)
                 worst = max(worst, share)
                 if share > LEAST_SHARE:
-                    statistics &= _is_batch_statistics(inputs.detach(), gradient, row)
+                    # Whatever a batch's statistics come to, an image's own scores follow it most.
+                    statistics &= own > EXCHANGED_OUTRIGHT * others and _is_batch_statistics(
+                        inputs.detach(), gradient, row
+                    )
     return (worst, statistics) if reached else None
 
 
@@ -153,7 +159,9 @@ def _is_batch_statistics(inputs: Tensor, gradient: Tensor, row: int) -> bool:
     """Whether the other rows enter through mean and deviation of each channel: then the gradient by
     one of them is a constant plus a multiple of its values.
     """
-    other = 1 if row == 0 else 0
+    norms = gradient.detach().flatten(1).double().norm(dim=1)
+    norms[row] = 0
+    other = int(norms.argmax())
     values = inputs[other].double().reshape(inputs.shape[1] if inputs.ndim >= 4 else 1, -1)
     slopes = gradient[other].detach().double().reshape(values.shape)
     if values.shape[1] < 8:
