@@ -22,11 +22,11 @@ from everyclass.models.file import SavedModel, load_model
 from everyclass.run_folder import RunFolder
 from everyclass.training.batches import Rows
 from everyclass.workflows.classify import classify_files
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.finish import evaluate_logits
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.manifest import splits_of_run
-from everyclass.workflows.prepare import DataSource
 
 SplitChoice = Literal["auto", "train", "val", "test", "all"]
 
