@@ -33,8 +33,8 @@ from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import steps
 from everyclass.workflows.cores import usable_cores
 from everyclass.workflows.correction import build_correction
+from everyclass.workflows.data_source import DataSource, split_table
 from everyclass.workflows.inference import make_fabric
-from everyclass.workflows.prepare import DataSource, split_table
 
 BATCH, STEPS = 32, 100
 LOW, HIGH = 1e-6, 1.0

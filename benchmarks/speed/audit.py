@@ -7,10 +7,17 @@ CleanVision lives in an environment of its own:
 
 Each figure is the median of `--runs` runs in fresh processes, which alternate; imports and a
 warm-up over the first 64 images stand outside the clock, the files are in the page cache. All use
-the same cores. The two tools do not look for the same things: CleanVision measures brightness,
-blur, entropy and aspect, and finds exact and near duplicates; ours takes statistics at the training
-size, exact duplicates, leakage and label order. "decode only" reads and decodes with our decoder,
-on as many threads, and does nothing else: what no audit of ours can exceed.
+the same cores. What each does for an image:
+
+- everyclass audit: reads and decodes it (at a fraction of its size where that suffices), resizes it
+  to the training size; channel sums, range, digest of the content, two perceptual hashes, tones and
+  edges; then all findings: exact and near duplicates, leakage, odd images, label order.
+- resized only: `load_image` on as many threads, nothing else: what our definition of a pixel costs.
+- decode only: reads and decodes whole with our decoder, on as many threads, and resizes nothing.
+- CleanVision: brightness, blur, entropy and aspect, exact and near duplicates (`agreement.py` says
+  what the two find).
+
+Processor time (user and system, all processes) depends less on what else runs on the machine.
 """
 
 from __future__ import annotations
@@ -25,48 +32,52 @@ import sys
 from importlib.metadata import version
 
 OURS = """
-import json, sys, time
+import json, os, sys, time
 from everyclass.images.audit import audit_images
 from everyclass.images.readers import read_table
 folder, side, cores = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 audit_images(read_table(folder).take(range(64)), side=side, threads=cores)
-start = time.perf_counter()
+start, used = time.perf_counter(), sum(os.times()[:4])
 table = read_table(folder)
 audit_images(table, side=side, threads=cores)
-print(json.dumps([len(table), time.perf_counter() - start]))
+print(json.dumps([len(table), time.perf_counter() - start, sum(os.times()[:4]) - used]))
 """
 DECODING = """
-import json, sys, time
+import json, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
-from everyclass.images.pixels import decode, read_bytes
+from everyclass.images.pixels import decode, load_image, read_bytes
 from everyclass.images.readers import read_table
 folder, cores = sys.argv[1], int(sys.argv[3])
-images = list(read_table(folder).images)
+images, side = list(read_table(folder).images), int(sys.argv[2])
 def work(part):
     for image in part:
-        decode(read_bytes(image))
+        WORK
 with ThreadPoolExecutor(cores) as pool:
     list(pool.map(work, [images[:64]]))
-    start = time.perf_counter()
+    start, used = time.perf_counter(), sum(os.times()[:4])
     list(pool.map(work, [images[i : i + 32] for i in range(0, len(images), 32)]))
-print(json.dumps([len(images), time.perf_counter() - start]))
+print(json.dumps([len(images), time.perf_counter() - start, sum(os.times()[:4]) - used]))
 """
+RESIZING = DECODING.replace("WORK", "load_image(image, side=side)")
+DECODING = DECODING.replace("WORK", "decode(read_bytes(image))")
 PEER = """
-import contextlib, io, json, sys, time
+import contextlib, io, json, os, sys, time
 from cleanvision import Imagelab
 folder, cores = sys.argv[1], int(sys.argv[3])
 if __name__ == "__main__":
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), sum(os.times()[:4])
         lab = Imagelab(data_path=folder)
         lab.find_issues(n_jobs=cores, verbose=False)
         seconds = time.perf_counter() - start
-    print(json.dumps([len(lab.issues), seconds]))
+    print(json.dumps([len(lab.issues), seconds, sum(os.times()[:4]) - used]))
 """
 
 
-def measure(python: str, code: str, arguments: argparse.Namespace, cores: list[int]) -> float:
-    """Images a second of one run, in a process that may use these cores only."""
+def measure(
+    python: str, code: str, arguments: argparse.Namespace, cores: list[int]
+) -> tuple[float, float]:
+    """Images a second, and ms of processor time an image, in a process that may use these cores."""
     command = [python, "-c", code, arguments.folder, str(arguments.side), str(len(cores))]
     run = subprocess.run(
         command,
@@ -76,8 +87,8 @@ def measure(python: str, code: str, arguments: argparse.Namespace, cores: list[i
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    n, seconds = json.loads(run.stdout.splitlines()[-1])
-    return n / seconds
+    n, seconds, used = json.loads(run.stdout.splitlines()[-1])
+    return n / seconds, 1e3 * used / n
 
 
 def main() -> None:
@@ -91,30 +102,38 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[: arguments.cores]
     contenders = {
         "everyclass audit": (sys.executable, OURS),
+        "resized only": (sys.executable, RESIZING),
         "decode only": (sys.executable, DECODING),
     }
     if arguments.peer_python:
         contenders["CleanVision"] = (arguments.peer_python, PEER)
     measure(sys.executable, DECODING, arguments, cores)  # brings the files into the page cache
-    rates: dict[str, list[float]] = {name: [] for name in contenders}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     for _ in range(arguments.runs):
         for name, (python, code) in contenders.items():
             rates[name].append(measure(python, code, arguments, cores))
     report(rates, arguments, cores)
 
 
-def report(rates: dict[str, list[float]], arguments: argparse.Namespace, cores: list[int]) -> None:
+def report(
+    rates: dict[str, list[tuple[float, float]]], arguments: argparse.Namespace, cores: list[int]
+) -> None:
     print(
         f"{arguments.folder} at {arguments.side} px, {len(cores)} cores ({platform.machine()}), "
         f"load {os.getloadavg()[0]:.1f}, n = {arguments.runs}, Python {platform.python_version()}, "
         f"Pillow {version('pillow')}, simplejpeg {version('simplejpeg')}"
     )
-    slowest = statistics.median(rates["CleanVision"]) if "CleanVision" in rates else None
-    for name, values in rates.items():
-        median = statistics.median(values)
-        ratio = f"   {median / slowest:5.1f} x CleanVision" if slowest else ""
-        spread = f"{min(values):,.0f} to {max(values):,.0f}"
-        print(f"{name:18s} {median:8,.0f} images/s   ({spread}){ratio}")
+    middle = {name: statistics.median(one for one, _ in runs) for name, runs in rates.items()}
+    for name, runs in rates.items():
+        used = statistics.median(one for _, one in runs)
+        low, high = min(one for one, _ in runs), max(one for one, _ in runs)
+        ratios = f"{middle[name] / middle['decode only']:5.2f} of decode only"
+        if "CleanVision" in middle:
+            ratios += f"{middle[name] / middle['CleanVision']:7.1f} x CleanVision"
+        print(
+            f"{name:18s} {middle[name]:8,.0f} images/s  ({low:,.0f} to {high:,.0f})  "
+            f"{used:6.2f} ms of processor  {ratios}"
+        )
 
 
 if __name__ == "__main__":

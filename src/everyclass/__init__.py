@@ -42,7 +42,7 @@ _HOME = {
     "diagnose": "everyclass.diagnosis.live",
     "diagnose_case": "everyclass.diagnosis.diagnose",
     "Diagnosis": "everyclass.diagnoses",
-    "DataSource": "everyclass.workflows.prepare",
+    "DataSource": "everyclass.workflows.data_source",
     "TrainOptions": "everyclass.workflows.train",
     "train": "everyclass.workflows.train",
     "resume": "everyclass.workflows.train",
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
     from everyclass.stats.evaluation import evaluate_predictions
-    from everyclass.workflows.prepare import DataSource
+    from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.train import TrainOptions, resume, train
 
 __all__ = [

@@ -40,9 +40,9 @@ from everyclass.printing import progress_console, result_console, write_json
 from everyclass.run_command import run
 
 if TYPE_CHECKING:
+    from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.demo import DemoData
     from everyclass.workflows.events import Event
-    from everyclass.workflows.prepare import DataSource
 
 app = typer.Typer(
     name="everyclass",
@@ -104,7 +104,7 @@ def audit(
     """Look at every image once: statistics, counts, faults, duplicates, leakage."""
     from everyclass.terminal.audit import audit_view
     from everyclass.workflows.audit import audit_data
-    from everyclass.workflows.prepare import DEFAULT_FRACTION, DataSource
+    from everyclass.workflows.data_source import DEFAULT_FRACTION, DataSource
 
     result = audit_data(
         DataSource(
@@ -261,7 +261,7 @@ def train(
         "seed": seed,
     }
     given = {name: value for name, value in flags.items() if value is not None}
-    from everyclass.workflows.prepare import DataSource
+    from everyclass.workflows.data_source import DataSource
 
     preset, wishes = wishes_of(recipe, settings or [], given)
     source = DataSource(
@@ -366,8 +366,8 @@ def evaluate(
 ) -> None:
     """Per-class recall, precision and F1 with intervals, calibration, and the verdict."""
     from everyclass.terminal.evaluation import evaluation_view
+    from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.evaluate import evaluate as evaluate_run
-    from everyclass.workflows.prepare import DataSource
 
     result = evaluate_run(
         run,

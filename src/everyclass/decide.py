@@ -13,6 +13,7 @@ from typing import Any
 
 from everyclass.errors import InputError
 from everyclass.images.audit_values import Audit
+from everyclass.images.probe import side_for
 from everyclass.recipe import Decision, Recipe, show_value
 from everyclass.settings import NAMES, PRESETS, Device, Imbalance, Settings, check_wishes
 
@@ -20,8 +21,6 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 LEAST_STD = 1e-3  # of a channel that hardly varies: dividing by less would magnify noise
 
-SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
-LARGEST_SIDE_WITHOUT_ACCELERATOR = 64
 IMBALANCED_FROM = 3.0
 SHORT_BUDGET_EPOCHS = 40
 IMAGE_VIEWS = 60_000
@@ -51,9 +50,7 @@ def choose_side(short_sides: Sequence[int], *, device: Device, wish: int | None)
         wish: the user's side.
     """
     median = int(sorted(short_sides)[len(short_sides) // 2])
-    cap = LARGEST_SIDE_WITHOUT_ACCELERATOR if device == "cpu" else SIDES[-1]
-    fitting = [side for side in SIDES if side <= min(median, cap)]
-    side = fitting[-1] if fitting else SIDES[0]
+    side, cap = side_for(short_sides, accelerator=device != "cpu")
     sample = f"the shorter side of {len(short_sides)} sampled images has median {median} px"
     if side == cap and median > cap:
         limit = "without an accelerator" if device == "cpu" else f"on {device}"

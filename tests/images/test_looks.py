@@ -99,13 +99,23 @@ def test_of_enlarged_and_of_tiny_images_no_blur_and_no_lack_of_tones_is_said(
 def test_looks_by_hand() -> None:
     half = Image.new("L", (SIDE, SIDE), 0)
     half.paste(200, (0, 0, SIDE // 2, SIDE))
-    tones = tones_of(half)
-    channels = np.zeros((1, 3, 256), dtype=np.int64)
-    channels[:, :, [0, 200]] = SIDE * SIDE // 2
-    (look,) = looks_of(tones.greys[None], tones.edges[None], channels, np.array([[64, 64]]))
+    tones = tones_of(np.asarray(half)[None])
+    (look,) = looks_of(tones, grey=np.array([True]), sizes=np.array([[64, 64]]))
     assert (look["dark_end"], look["bright_end"]) == (0, 200)
     assert look["bits"] == 1.0
     assert look["grey"]
     # One column of edges on the bright side: 3 * 200, cut at 255.
-    assert int(tones.edges[255]) == SIDE - 2
+    assert int(tones.edges[0, 255]) == SIDE - 2
     assert look["sharpest"] == np.float16(255 / 200)
+
+
+@pytest.mark.parametrize("side", [16, 64, 96, 128])
+def test_oracle_tones_are_those_of_pillow_s_filters(side: int) -> None:
+    pictures = [scene(seed, size=(side, side)).convert("L") for seed in range(5)]
+    tones = tones_of(np.stack([np.asarray(one) for one in pictures]))
+    for i, picture in enumerate(pictures):
+        small = picture.resize((SIDE, SIDE), Image.Resampling.BOX) if side > SIDE else picture
+        inner = (1, 1, small.width - 1, small.height - 1)
+        assert tones.greys[i].tolist() == small.histogram()
+        edges = small.filter(ImageFilter.FIND_EDGES).crop(inner)
+        assert tones.edges[i].tolist() == edges.histogram()

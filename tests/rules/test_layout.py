@@ -46,7 +46,7 @@ TORCH_PACKAGES = {"torch", "torchvision", "timm", "lightning_fabric", "pytorch_l
 # The audit command must start without torch, and what it shows is torch-free too.
 TORCH_FREE_MODULES = {
     *("cli", "options", "printing", "run_command", "__init__", "__main__", "terminal.audit"),
-    *("workflows.audit", "workflows.prepare", "workflows.cores"),
+    *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
 }
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from everyclass.diagnoses import Cause, Diagnosis, Remedy, Trial
 from everyclass.findings import CauseId
 from everyclass.run_folder import RunFolder
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Event
 from everyclass.workflows.finish import Outcome
-from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.repair import RepairOptions
 from everyclass.workflows.train import TrainOptions, resume, train
 

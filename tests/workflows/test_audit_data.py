@@ -10,7 +10,7 @@ import pytest
 
 from everyclass.errors import InputError
 from everyclass.workflows.audit import audit_data
-from everyclass.workflows.prepare import DataSource
+from everyclass.workflows.data_source import DataSource
 
 
 def source_of(folder):
@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_audit(image_folder):
 def test_no_torch_is_imported(image_folder):
     code = (
         "import sys; from everyclass.workflows.audit import audit_data;"
-        "from everyclass.workflows.prepare import DataSource;"
+        "from everyclass.workflows.data_source import DataSource;"
         "from everyclass.terminal.audit import audit_view;"
         f"audit_view(audit_data(DataSource(source={str(image_folder)!r})).audit);"
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"

@@ -9,6 +9,7 @@ import pytest
 
 from everyclass.errors import InputError
 from everyclass.images.synthetic import write_demo_images
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.demo import (
     OURS,
     TABLE,
@@ -16,7 +17,6 @@ from everyclass.workflows.demo import (
     write_images,
 )
 from everyclass.workflows.events import Audited, Event
-from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, explain
 
 

@@ -20,11 +20,12 @@ from everyclass.training.batches import Batch, steps_per_epoch, training_batches
 from everyclass.training.optim import build_optimizer, learning_rate_at
 from everyclass.training.steps import steps
 from everyclass.workflows.correction import build_correction
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.job import Job
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.own_case import MOST_BYTES, own_case
-from everyclass.workflows.prepare import DataSource, Prepared, prepare
+from everyclass.workflows.prepare import Prepared, prepare
 
 
 @pytest.fixture(scope="module")

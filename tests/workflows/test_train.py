@@ -23,10 +23,11 @@ from everyclass.images.audit_values import Audit
 from everyclass.models.file import load_model
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Checked, EpochDone, Event, StepsDone, TrainingStarted
 from everyclass.workflows.fit import NonFiniteLoss
 from everyclass.workflows.manifest import refuse_other_data
-from everyclass.workflows.prepare import DataSource, reopen
+from everyclass.workflows.prepare import reopen
 from everyclass.workflows.train import TrainOptions, explain, resume, train
 
 SMALL = {

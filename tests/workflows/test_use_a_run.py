@@ -15,9 +15,9 @@ from conftest import write_image_folder
 from everyclass import cli
 from everyclass.errors import InputError
 from everyclass.models.file import load_model
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.evaluate import evaluate
 from everyclass.workflows.predict import check_prior, predict
-from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, train
 
 

@@ -17,14 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from everyclass.errors import InputError
 from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_summary import KindCounts, Seen, summarise
 from everyclass.images.audit_values import SPLITS_OR_NONE, Audit, SplitOrNone
-from everyclass.images.likeness import grey_square
-from everyclass.images.looks import tones_of
 from everyclass.images.pixels import (
     NO_SUCH_FILE,
     UnreadableImage,
@@ -42,7 +39,7 @@ from everyclass.images.records import (
 )
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable, SetAside
-from everyclass.stats.moments import ChannelMoments, channel_histogram
+from everyclass.stats.moments import ChannelMoments
 
 _CHUNK = 32  # images a task: enough that handing out tasks costs nothing
 _CHUNKS_AHEAD = 4  # tasks a thread: enough that one slow image keeps no thread waiting
@@ -59,7 +56,7 @@ class ImageFault:
 def examine(
     image: str, *, row: int, side: int, store: ImageStore | None = None
 ) -> ImageFacts | ImageFault:
-    """Read, decode and measure one image.
+    """Read and decode one image; a state measures it, with others.
 
     Args:
         image: path or URI.
@@ -74,7 +71,6 @@ def examine(
         return ImageFault(row=row, reason=error.reason)
     if store is not None:
         store.put(row, decoded.rgb)
-    grey = Image.fromarray(decoded.rgb).convert("L")
     return ImageFacts(
         row=row,
         digest=hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(),
@@ -82,9 +78,7 @@ def examine(
         height=decoded.height,
         kind=(decoded.format, decoded.mode, decoded.bit_depth),
         reduced=decoded.reduced_by > 1,
-        histogram=channel_histogram(decoded.rgb),
-        grey=grey_square(grey),
-        tones=tones_of(grey),
+        pixels=decoded.rgb,
     )
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
+from everyclass.images.greys import box_reduced
 from everyclass.stats.hamming import near_pairs
 
 SIDE = 32
@@ -53,29 +53,28 @@ _COSINES = _cosines()
 _DOWN, _ACROSS = _cells(LOW), _cells(LOW + 1)
 
 
-def grey_square(grey: Image.Image) -> Greys:
-    """(32, 32) uint8 of a grey image (mode L), stretched to a square."""
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
-
-
 def likeness_codes(greys: Greys) -> tuple[Codes, npt.NDArray[np.bool_]]:
     """Which low frequencies are above their median; which cells are brighter than the one before.
 
     Args:
-        greys: (B, 32, 32) uint8.
+        greys: (B, H, W) uint8; stretched to squares of 32 px.
     Returns:
         (B, 2) uint64, and (B,) whether the image has enough contrast for them to mean anything.
 
     Source: pHash, Zauner 2010 (section 3.2.1), in the variant of the `imagehash` package, which
     keeps the mean brightness among the 64 numbers; and its difference hash.
     """
-    pixels = greys.astype(np.float32)
+    pixels = box_reduced(greys, side=SIDE).astype(np.float32)
     low = (_COSINES @ pixels @ _COSINES.T).reshape(len(greys), LOW * LOW)
     cells = _DOWN @ pixels @ _ACROSS.T
     brighter = cells[:, :, 1:] > cells[:, :, :-1]
-    codes = [low > np.median(low, axis=1, keepdims=True), brighter.reshape(len(greys), LOW * LOW)]
+    ordered = np.sort(low, axis=1)  # np.median takes four times as long for so few
+    half = LOW * LOW // 2
+    middle = (ordered[:, half - 1 : half] + ordered[:, half : half + 1]) / 2
+    codes = [low > middle, brighter.reshape(len(greys), LOW * LOW)]
     packed = [np.packbits(one, axis=1).view(">u8")[:, 0].astype(np.uint64) for one in codes]
-    return np.stack(packed, axis=1), pixels.std(axis=(1, 2)) >= LEAST_DEVIATION
+    deviations = pixels.reshape(len(greys), -1).std(axis=1)
+    return np.stack(packed, axis=1), deviations >= LEAST_DEVIATION
 
 
 def alike_pairs(codes: Codes) -> Rows:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, cast
 
-import fsspec.core
-
 from everyclass.errors import InputError
 
 # Written by file managers and archive tools, never by the owner of the images.
@@ -230,6 +228,8 @@ def _filesystem(uri: str) -> tuple[Any, str]:
             f"{uri} goes through a chain of file systems.",
             remedy="Unpack the archive and name the folder it gives.",
         )
+    import fsspec.core  # as in `everyclass.images.pixels`: only where a URI is read
+
     try:
         filesystem, inner = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:

@@ -46,7 +46,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
@@ -176,6 +175,8 @@ def _read_file(path: str) -> bytes:
 
 
 def _read_uri(uri: str) -> bytes:
+    import fsspec  # with all that it loads, a tenth of a small audit: only where a URI is read
+
     try:
         opened = fsspec.open(uri, "rb")
     except (ImportError, ValueError) as error:  # fsspec names the package or the protocol

@@ -1,7 +1,7 @@
 """A first look at a few images: their size, from the header alone.
 
 The audit measures at the training size, so the size must be chosen before it. Comes in: a table.
-Goes out: the shorter sides of a sample. Decodes no pixels.
+Goes out: the shorter sides of a sample, and the side that fits them. Decodes no pixels.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import random
 import warnings
+from collections.abc import Sequence
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,6 +18,9 @@ from everyclass.images.table import ImageTable
 from everyclass.seeding import stream_seed
 
 SAMPLED = 200
+
+SIDES = (32, 48, 64, 96, 128, 160, 192, 224)
+LARGEST_SIDE_WITHOUT_ACCELERATOR = 64
 
 
 def short_sides(table: ImageTable, *, seed: int) -> tuple[int, ...]:
@@ -29,6 +33,21 @@ def short_sides(table: ImageTable, *, seed: int) -> tuple[int, ...]:
     )
     found = (_short_side(table.image(row)) for row in rows)
     return tuple(side for side in found if side is not None)
+
+
+def side_for(short_sides: Sequence[int], *, accelerator: bool) -> tuple[int, int]:
+    """The side of the square training images, and the largest one that may be chosen.
+
+    Args:
+        short_sides: in pixels, at least one.
+        accelerator: without one, pixels cost the user's time.
+    Returns:
+        The largest of `SIDES` that enlarges less than half of the images, up to the cap; the cap.
+    """
+    cap = SIDES[-1] if accelerator else LARGEST_SIDE_WITHOUT_ACCELERATOR
+    median = sorted(short_sides)[len(short_sides) // 2]
+    fitting = [side for side in SIDES if side <= min(median, cap)]
+    return (fitting[-1] if fitting else SIDES[0]), cap
 
 
 def _short_side(path: str) -> int | None:

@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from everyclass.errors import InputError
 from everyclass.images.listing import file_name, opened
@@ -130,6 +129,8 @@ def _read_header(path: str) -> _Header:
     if _is_parquet(path):
         with opened(path) as file:
             try:
+                import pyarrow.parquet as pq  # a third of pyarrow's loading; folders need none
+
                 return _Header(names=tuple(pq.read_schema(file).names), delimiter=",")
             except pa.ArrowInvalid as error:
                 raise _bad_parquet(path, error) from error
@@ -284,6 +285,8 @@ def _not_utf8(path: str) -> InputError:
 def _read_parquet(path: str, names: Sequence[str]) -> pa.Table:
     with opened(path) as file:
         try:
+            import pyarrow.parquet as pq
+
             return pq.read_table(file, columns=list(names))
         except pa.ArrowInvalid as error:
             raise _bad_parquet(path, error) from error

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from everyclass.images.likeness import Greys, likeness_codes
-from everyclass.images.looks import LOOK, Tones, looks_of
+from everyclass.images.greys import grey_levels
+from everyclass.images.likeness import likeness_codes
+from everyclass.images.looks import LOOK, looks_of, tones_of
+from everyclass.images.pixels import RGB
 from everyclass.stats.moments import channel_sums, largest_deviation
 
 BLANK_DEVIATION = 2.0
@@ -45,7 +47,7 @@ stored; whether it is a giant, decoded at a fraction; sums of its pixels and of 
 training size, by channel; lowest and highest value; whether it shows nothing, and its mean level;
 whether its likeness codes mean anything, and these; how it looks (with its size as stored)."""
 
-RECORDS_VERSION = 1
+RECORDS_VERSION = 2
 """Changes whenever the same pixels would give another record."""
 
 Records = npt.NDArray[np.void]
@@ -55,7 +57,7 @@ KindKey = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageFacts:
-    """What was measured of one image.
+    """One image as it was read.
 
     Args:
         row: of the table.
@@ -63,9 +65,7 @@ class ImageFacts:
         width, height: in pixels as stored, after the EXIF rotation.
         kind: format, mode and bits of a channel as stored.
         reduced: a giant, decoded at a fraction of its size.
-        histogram: (3, 256) int64, pixel values at the training size.
-        grey: (32, 32) uint8, what alike images are found by.
-        tones: what odd images are found by.
+        pixels: (S, S, 3) uint8, at the training size.
     """
 
     row: int
@@ -74,32 +74,34 @@ class ImageFacts:
     height: int
     kind: KindKey
     reduced: bool
-    histogram: npt.NDArray[np.int64]
-    grey: Greys
-    tones: Tones
+    pixels: RGB
 
 
 def records_of(images: Sequence[ImageFacts]) -> Records:
-    """(B,) of `RECORD`; B is at least 1."""
+    """Measure some images: (B,) of `RECORD`; B is at least 1, the side of all is one.
+
+    All at once, since a call of numpy costs as much as a small image's pixels.
+    """
     found = np.zeros(len(images), dtype=RECORD)
-    histograms = np.stack([facts.histogram for facts in images])
+    pixels = np.stack([facts.pixels for facts in images])
     found["row"] = [facts.row for facts in images]
     found["digest"] = np.frombuffer(b"".join(facts.digest for facts in images), dtype=DIGEST)
     found["kind"] = [" ".join(map(str, facts.kind)).encode() for facts in images]
     found["reduced"] = [facts.reduced for facts in images]
-    found["sums"], found["squares"] = channel_sums(histograms)
-    occurs = histograms.max(axis=1) > 0
-    found["low"] = occurs.argmax(axis=1)
-    found["high"] = 255 - occurs[:, ::-1].argmax(axis=1)
-    found["blank"] = largest_deviation(histograms) < BLANK_DEVIATION
-    pixels = histograms[:, 0].sum(axis=1)
-    found["level"] = np.rint(found["sums"].sum(axis=1) / (3 * pixels))
-    found["likeness"], found["tells"] = likeness_codes(np.stack([facts.grey for facts in images]))
+    n_pixels = pixels[0].size // 3
+    channels = np.ascontiguousarray(pixels.reshape(len(images), n_pixels, 3).transpose(0, 2, 1))
+    sums, squares = channel_sums(channels)
+    found["sums"], found["squares"] = sums, squares
+    every = pixels.reshape(len(images), -1)
+    found["low"], found["high"] = every.min(axis=1), every.max(axis=1)
+    found["blank"] = largest_deviation(sums, squares, n_pixels) < BLANK_DEVIATION
+    found["level"] = np.rint(sums.sum(axis=1) / (3 * n_pixels))
+    greys = grey_levels(pixels)
+    found["likeness"], found["tells"] = likeness_codes(greys)
     found["look"] = looks_of(
-        np.stack([facts.tones.greys for facts in images]),
-        np.stack([facts.tones.edges for facts in images]),
-        histograms,
-        np.array([(facts.width, facts.height) for facts in images]),
+        tones_of(greys),
+        grey=(channels[:, 1:] == channels[:, :1]).all(axis=(1, 2)),
+        sizes=np.array([(facts.width, facts.height) for facts in images]),
     )
     return found
 

@@ -26,10 +26,10 @@ from everyclass.images.synthetic import write_demo_images
 from everyclass.run_folder import write_atomically
 from everyclass.workflows.audit import audit_data
 from everyclass.workflows.cores import usable_cores
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.demo_data import write_digits, write_fashion_mnist
 from everyclass.workflows.events import Event
 from everyclass.workflows.fix_script import STANDARD_ERROR
-from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, train
 
 DemoData = Literal["tissue", "digits", "fashion-mnist"]

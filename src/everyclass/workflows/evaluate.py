@@ -21,11 +21,12 @@ from everyclass.images.table import SPLITS, ImageTable, SetAside, SplitName
 from everyclass.models.file import SavedModel, load_model
 from everyclass.run_folder import RunFolder
 from everyclass.training.batches import Rows
+from everyclass.workflows.classify import classify_files
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.finish import evaluate_logits
-from everyclass.workflows.inference import load_batches, logit_batches, make_fabric
+from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.manifest import splits_of_run
-from everyclass.workflows.prepare import DataSource
 
 SplitChoice = Literal["auto", "train", "val", "test", "all"]
 
@@ -67,14 +68,13 @@ def evaluate(
     machine = find_machine(None)
     fabric = make_fabric(device=machine.device, precision="fp32")
     classifier = model.classifier.to(fabric.device)
-    side = classifier.preprocessing.side
     logits: list[npt.NDArray[np.float32]] = []
     rows: list[Rows] = []
     failed: list[tuple[int, str]] = []
-    for batch in load_batches(chosen.images, side=side, threads=machine.threads):
+    for batch in classify_files(classifier, chosen.images, threads=machine.threads, fabric=fabric):
         failed.extend(batch.failed)
         if len(batch.rows):
-            logits.extend(logit_batches(classifier, iter([batch.pixels]), fabric=fabric))
+            logits.append(batch.logits)
             rows.append(batch.rows)
         on_progress(sum(map(len, rows)) + len(failed), len(chosen))
     usable = chosen.without([row for row, _ in failed], [reason for _, reason in failed])

@@ -1,11 +1,8 @@
-"""Logits of many images, a batch at a time: for validation, evaluation and prediction."""
+"""Logits of many images in memory, a batch at a time."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +10,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from everyclass.images.pixels import UnreadableImage, load_image
 from everyclass.training.batches import ReadImages, Rows, to_images
 
 EVALUATION_BATCH = 256
@@ -52,64 +48,3 @@ def logit_batches(
             yield logits.float().cpu().numpy()
     finally:
         model.train(training)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedBatch:
-    """Images of consecutive rows, and the ones that could not be read.
-
-    Args:
-        rows: (B,) rows that were read, in order.
-        pixels: (B, S, S, 3) uint8.
-        failed: (row, reason) pairs.
-    """
-
-    rows: Rows
-    pixels: npt.NDArray[np.uint8]
-    failed: tuple[tuple[int, str], ...]
-
-
-def load_batches(paths: Sequence[str], *, side: int, threads: int) -> Iterator[LoadedBatch]:
-    """Decode images in order, a batch ahead of whoever consumes them; memory stays bounded.
-
-    Args:
-        paths: files or URIs.
-        side: pixels.
-        threads: that decode.
-    """
-    starts = range(0, len(paths), EVALUATION_BATCH)
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-
-        def submit(start: int) -> list[Future[npt.NDArray[np.uint8] | str]]:
-            stop = min(start + EVALUATION_BATCH, len(paths))
-            return [pool.submit(_load, paths[row], side) for row in range(start, stop)]
-
-        waiting: deque[tuple[int, list[Future[npt.NDArray[np.uint8] | str]]]] = deque()
-        for start in starts:
-            waiting.append((start, submit(start)))
-            if len(waiting) > 1:
-                yield _collect(*waiting.popleft(), side)
-        while waiting:
-            yield _collect(*waiting.popleft(), side)
-
-
-def _load(path: str, side: int) -> npt.NDArray[np.uint8] | str:
-    try:
-        return load_image(path, side=side)
-    except UnreadableImage as error:
-        return error.reason
-
-
-def _collect(
-    start: int, futures: list[Future[npt.NDArray[np.uint8] | str]], side: int
-) -> LoadedBatch:
-    results = [future.result() for future in futures]
-    read = [(start + k, found) for k, found in enumerate(results) if not isinstance(found, str)]
-    pixels = [found for _, found in read]
-    return LoadedBatch(
-        rows=np.array([row for row, _ in read], dtype=np.int64),
-        pixels=np.stack(pixels) if pixels else np.zeros((0, side, side, 3), dtype=np.uint8),
-        failed=tuple(
-            (start + k, found) for k, found in enumerate(results) if isinstance(found, str)
-        ),
-    )

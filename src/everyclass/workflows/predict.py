@@ -19,12 +19,8 @@ from everyclass.images.readers import read_images, read_table
 from everyclass.images.table import ImageTable
 from everyclass.models.file import load_model
 from everyclass.run_folder import RunFolder
-from everyclass.workflows.inference import (
-    LoadedBatch,
-    load_batches,
-    logit_batches,
-    make_fabric,
-)
+from everyclass.workflows.classify import Classified, classify_files
+from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.prediction_file import (
     PredictionFile,
@@ -91,14 +87,14 @@ def predict(
             reasons = [found.reason for found in table.set_aside]
             file.write(failed_rows(names, reasons, schema=schema))
             failed = done = len(names)
-        side = classifier.preprocessing.side
-        for batch in load_batches(table.images, side=side, threads=machine.threads):
+        for batch in classify_files(
+            classifier, table.images, threads=machine.threads, fabric=fabric
+        ):
             if len(batch.rows):
-                (logits,) = logit_batches(classifier, iter([batch.pixels]), fabric=fabric)
                 names = [table.image(int(row)) for row in batch.rows]
                 rows = predicted_rows(
                     names,
-                    logits,
+                    batch.logits,
                     model,
                     schema=schema,
                     labels=[labels[int(row)] for row in batch.rows],
@@ -161,7 +157,7 @@ def _images(sources: Sequence[str], image_column: str | None, image_root: str | 
     return read_images(sources)
 
 
-def _failed(table: ImageTable, batch: LoadedBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _failed(table: ImageTable, batch: Classified, schema: pa.Schema) -> pa.RecordBatch:
     return failed_rows(
         [table.image(row) for row, _ in batch.failed],
         [reason for _, reason in batch.failed],

@@ -15,53 +15,22 @@ import numpy as np
 import numpy.typing as npt
 
 from everyclass.decide import Machine, choose_side, decide
-from everyclass.errors import InputError
 from everyclass.images.audit import examine_images, refuse_unreadable
 from everyclass.images.audit_values import Audit
 from everyclass.images.probe import short_sides
-from everyclass.images.readers import read_table
-from everyclass.images.split import assign_splits
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
 from everyclass.settings import PRESETS, Settings, check_wishes
+from everyclass.workflows.data_source import (
+    DEFAULT_FRACTION,
+    SIDE_WHEN_UNKNOWN,
+    DataSource,
+    check_fractions,
+    split_table,
+)
 from everyclass.workflows.events import Audited, AuditProgress, DataRead, Event
 from everyclass.workflows.manifest import contents_of_run
-
-DEFAULT_FRACTION = 0.15
-MAX_UNREADABLE = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSource:
-    """Where the data are and how to read them.
-
-    Args:
-        source: folder, CSV, TSV or Parquet file, or a URI of one.
-        image_column, label_column, split_column, group_column: of a manifest; None = guess.
-        image_root: folder that the paths of a manifest are relative to; None = look for it.
-        max_unreadable: share of images that may be unreadable before the run stops, in [0, 1].
-    """
-
-    source: str
-    image_column: str | None = None
-    label_column: str | None = None
-    split_column: str | None = None
-    group_column: str | None = None
-    image_root: str | None = None
-    max_unreadable: float = MAX_UNREADABLE
-
-    def read(self, *, require_labels: bool = True) -> ImageTable:
-        """The table as it stands in the source, splits only where given."""
-        return read_table(
-            self.source,
-            image_column=self.image_column,
-            label_column=self.label_column,
-            split_column=self.split_column,
-            group_column=self.group_column,
-            image_root=self.image_root,
-            require_labels=require_labels,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,42 +106,6 @@ def prepare(
         audit=audit,
         recipe=decide(audit, side=side, machine=machine, wishes=wishes, preset=preset),
         sentences=sentences,
-    )
-
-
-SIDE_WHEN_UNKNOWN = 64  # no header of the sample could be read; the audit will say why
-
-
-def check_fractions(*, val_fraction: float, test_fraction: float) -> None:
-    """Refuse fractions that leave nothing to train on, before images are looked at."""
-    if val_fraction + test_fraction >= 1:
-        raise InputError(
-            f"Validation ({val_fraction:g}) and test ({test_fraction:g}) leave no images to "
-            "train on.",
-            remedy="Make the sum of --val-fraction and --test-fraction less than 1.",
-        )
-
-
-def split_table(
-    table: ImageTable,
-    *,
-    seed: int,
-    val_fraction: float,
-    test_fraction: float,
-    contents: npt.NDArray[np.uint8],
-) -> tuple[ImageTable, tuple[str, ...]]:
-    """The table with every row in a split, and what could not be satisfied.
-
-    Args:
-        contents: (N, 16) uint8, a digest of each file: copies go together.
-    """
-    check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
-    return assign_splits(
-        table,
-        val_fraction=val_fraction,
-        test_fraction=test_fraction,
-        seed=seed,
-        contents=contents,
     )
 
 

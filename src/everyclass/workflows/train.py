@@ -24,13 +24,14 @@ from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.settings import Settings
 from everyclass.workflows.correction import Correction, build_correction
+from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Decided, Event, Finished
 from everyclass.workflows.finish import Outcome, finish
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
 from everyclass.workflows.machine import describe_environment, find_machine
 from everyclass.workflows.manifest import refuse_other_data, write_manifest
-from everyclass.workflows.prepare import DataSource, Prepared, prepare, reopen
+from everyclass.workflows.prepare import Prepared, prepare, reopen
 from everyclass.workflows.repair import Course, RepairOptions, fit_and_repair
 
 

@@ -1,0 +1,181 @@
+"""Logits of images in files: for evaluation and prediction.
+
+Comes in: a classifier, paths. Goes out: logits in the order of the paths, a portion at a time, and
+what could not be read. Writes nothing; memory stays bounded.
+
+On a processor each thread reads, decodes and classifies portions of its own, with one core: two
+threads that share every convolution wait for one another at each of them, which beside other work
+on the machine costs more than it gains. For an accelerator threads decode one batch ahead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+
+from everyclass.images.pixels import RGB, UnreadableImage, load_image
+from everyclass.models.classifier import Classifier
+from everyclass.models.folding import folded
+from everyclass.training.batches import Rows, to_images
+from everyclass.workflows.inference import EVALUATION_BATCH, logit_batches
+
+PORTION = 64
+"""Images that one core classifies at a time: larger ones are no faster, and take more memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Classified:
+    """Logits of consecutive images, and the ones that could not be read.
+
+    Args:
+        rows: (B,) int64, positions of the images that were read, in order.
+        logits: (B, C) float32.
+        failed: (position, reason) pairs.
+    """
+
+    rows: Rows
+    logits: npt.NDArray[np.float32]
+    failed: tuple[tuple[int, str], ...]
+
+
+def classify_files(
+    classifier: Classifier, images: Sequence[str], *, threads: int, fabric: Fabric
+) -> Iterator[Classified]:
+    """Classify images in order.
+
+    Args:
+        classifier: in evaluation mode, on the device of `fabric`.
+        images: paths or URIs.
+        threads: that decode, and on a processor classify.
+    Raises:
+        InputError: a URI whose protocol needs a package that is not installed.
+    """
+    if fabric.device.type == "cpu":
+        return _on_cores(folded(classifier), images, threads)
+    return _on_accelerator(classifier, images, threads, fabric)
+
+
+def _on_cores(classifier: Classifier, images: Sequence[str], threads: int) -> Iterator[Classified]:
+    size = max(1, min(PORTION, -(-len(images) // threads)))
+    side = classifier.preprocessing.side
+
+    def classify(start: int) -> Classified:
+        torch.set_num_threads(1)
+        loaded = _join(start, [_load(path, side) for path in images[start : start + size]], side)
+        if not len(loaded.rows):
+            return Classified(rows=loaded.rows, logits=_NO_LOGITS, failed=loaded.failed)
+        with torch.inference_mode():
+            logits = classifier(to_images(loaded.pixels)).numpy()
+        return Classified(rows=loaded.rows, logits=logits, failed=loaded.failed)
+
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, thread_name_prefix="classify") as pool:
+            starts = range(0, len(images), size)
+            yield from _ahead(pool, classify, starts, most=2 * threads)
+    finally:
+        # PyTorch takes the last number set anywhere for the threads it meets next.
+        torch.set_num_threads(before)
+
+
+def _on_accelerator(
+    classifier: Classifier, images: Sequence[str], threads: int, fabric: Fabric
+) -> Iterator[Classified]:
+    side = classifier.preprocessing.side
+    for loaded in load_batches(images, side=side, threads=threads):
+        logits = _NO_LOGITS
+        if len(loaded.rows):
+            (logits,) = logit_batches(classifier, iter([loaded.pixels]), fabric=fabric)
+        yield Classified(rows=loaded.rows, logits=logits, failed=loaded.failed)
+
+
+_NO_LOGITS = np.zeros((0, 0), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadedBatch:
+    """Images of consecutive rows, and the ones that could not be read.
+
+    Args:
+        rows: (B,) rows that were read, in order.
+        pixels: (B, S, S, 3) uint8.
+        failed: (row, reason) pairs.
+    """
+
+    rows: Rows
+    pixels: npt.NDArray[np.uint8]
+    failed: tuple[tuple[int, str], ...]
+
+
+def load_batches(images: Sequence[str], *, side: int, threads: int) -> Iterator[LoadedBatch]:
+    """Decode images in order, a batch ahead of whoever consumes them; memory stays bounded.
+
+    Args:
+        images: paths or URIs.
+        side: pixels.
+        threads: that decode.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+
+        def submit(start: int) -> tuple[int, list[Future[RGB | str]]]:
+            part = images[start : start + EVALUATION_BATCH]
+            return start, [pool.submit(_load, path, side) for path in part]
+
+        waiting: deque[tuple[int, list[Future[RGB | str]]]] = deque()
+        for start in range(0, len(images), EVALUATION_BATCH):
+            waiting.append(submit(start))
+            if len(waiting) > 1:
+                yield _collect(*waiting.popleft(), side)
+        while waiting:
+            yield _collect(*waiting.popleft(), side)
+
+
+def _collect(start: int, futures: list[Future[RGB | str]], side: int) -> LoadedBatch:
+    return _join(start, [future.result() for future in futures], side)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[int], Classified],
+    starts: Iterable[int],
+    *,
+    most: int,
+) -> Iterator[Classified]:
+    """Results in order, of which at most so many are under way or wait."""
+    waiting: deque[Future[Classified]] = deque()
+    try:
+        for start in starts:
+            waiting.append(pool.submit(work, start))
+            if len(waiting) >= most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _load(path: str, side: int) -> RGB | str:
+    try:
+        return load_image(path, side=side)
+    except UnreadableImage as error:
+        return error.reason
+
+
+def _join(start: int, results: Sequence[RGB | str], side: int) -> LoadedBatch:
+    read = [(start + k, found) for k, found in enumerate(results) if not isinstance(found, str)]
+    pixels = [found for _, found in read]
+    return LoadedBatch(
+        rows=np.array([row for row, _ in read], dtype=np.int64),
+        pixels=np.stack(pixels) if pixels else np.zeros((0, side, side, 3), dtype=np.uint8),
+        failed=tuple(
+            (start + k, found) for k, found in enumerate(results) if isinstance(found, str)
+        ),
+    )
