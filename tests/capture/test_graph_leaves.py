@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.func import functional_call
@@ -16,11 +18,11 @@ def network() -> nn.Sequential:
 
 
 def found(
-    model: nn.Module, answer: torch.Tensor, optimised: set[int] = frozenset()
-) -> AnswerLeaves | None:  # type: ignore[assignment]
+    model: nn.Module, answer: torch.Tensor, optimised: Iterable[torch.Tensor] = ()
+) -> AnswerLeaves | None:
     watch = GraphLeaves()
-    watch.network_answers([answer], model.parameters())
-    return watch.found(optimised)
+    watch.network_answers([answer])
+    return watch.found(model.parameters(), optimised)
 
 
 def test_a_network_hangs_on_its_parameters_and_not_on_what_it_gets() -> None:
@@ -45,7 +47,7 @@ def test_layers_that_forward_makes_and_copies_of_weights_are_foreign() -> None:
 def test_what_an_optimizer_holds_is_not_foreign() -> None:
     model, head = network(), nn.Linear(3, 2)
     answer = head(model(torch.randn(4, 6)))
-    told = found(model, answer, {id(one) for one in head.parameters()})
+    told = found(model, answer, head.parameters())
     assert told == AnswerLeaves(own=6, foreign=())
 
 
@@ -53,4 +55,14 @@ def test_a_graph_that_is_hidden_tells_nothing() -> None:
     model = network()
     inputs = torch.randn(4, 6, requires_grad=True)
     assert found(model, checkpoint(model, inputs, use_reentrant=True)) is None
-    assert GraphLeaves().found(set()) is None
+    assert GraphLeaves().found((), ()) is None
+
+
+def test_copies_that_stand_in_for_parameters_during_the_call_are_told() -> None:
+    model, watch = network(), GraphLeaves()
+    model.register_forward_hook(lambda _, __, output: watch.network_answers([output]))
+    copies = {n: p.detach().requires_grad_() for n, p in model.named_parameters()}
+    functional_call(model, copies, (torch.randn(4, 6),))
+    told = watch.found(model.parameters(), ())
+    assert told is not None
+    assert told.own == 0

@@ -97,7 +97,7 @@ def test_where_held_out_images_are_few_every_image_is_judged_by_a_network_that_d
     wrong = mislabelled(captured(12, first=5))
     # Those that are trained on come twice: on both sides of a division they would be recognised.
     found = ask_reference(
-        (*wrong[3:], *wrong[4:], wrong[3]), wrong[:3], n_classes=4, seed=0, seconds=2, clock=Ticks()
+        (*wrong[1:], *wrong[2:], wrong[1]), wrong[:1], n_classes=4, seed=0, seconds=4, clock=Ticks()
     )
     assert len(found.held_out.targets) == 16 * 12
     assert found.nothing
@@ -204,3 +204,15 @@ def test_evaluation_images_scaled_otherwise_are_proved_on_the_weights_as_they_ar
     assert (diagnosis.answer.id, diagnosis.answer.proved) == ("train-eval-mismatch", True)
     assert diagnosis.answer.trial is not None
     assert diagnosis.answer.trial.steps == 0
+
+
+def test_images_of_one_channel_in_the_channels_last_format() -> None:
+    # Their strides are those of a format in which torch's convolutions have been seen to crash.
+    generator = torch.Generator().manual_seed(0)
+    seen = []
+    for _ in range(12):
+        targets = torch.randint(0, 4, (16,), generator=generator)
+        images = torch.randn(16, 16, 16, 1, generator=generator) + targets[:, None, None, None]
+        seen.append(CapturedBatch(args=(images.permute(0, 3, 1, 2),), targets=targets))
+    found = ask_reference(seen[4:], seen[:4], n_classes=4, seed=0, seconds=2, clock=Ticks())
+    assert found.held_out.recovered

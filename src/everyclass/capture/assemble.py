@@ -67,7 +67,8 @@ def case_of(session: Session, originals: Mapping[LossName, Function]) -> Case | 
         gradient_norms=session.gradients.norms(),
         answers_reached=session.answers.reached(),
         answer_leaves=session.leaves.found(
-            {id(one) for optimizer in _optimizers(session) for one in parameters_of(optimizer)}
+            session.roots.root.parameters(),
+            (one for optimizer in _optimizers(session) for one in parameters_of(optimizer)),
         ),
         weights_times=session.between.factor(),
         rates=tuple(session.rates),

@@ -6,7 +6,7 @@ and shapes, no tensor and no graph.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -25,48 +25,47 @@ class GraphLeaves:
 
     def __init__(self) -> None:
         self._looked = 0
-        self._own: set[int] = set()
-        self._leaves: list[tuple[int, tuple[int, ...]]] | None = None
+        self._leaves: list[tuple[int, tuple[int, ...], bool]] | None = None
 
-    def network_answers(self, outputs: Iterable[Tensor], parameters: Iterable[Tensor]) -> None:
-        """The watched network has answered, with gradients switched on, before a step.
-
-        Args:
-            outputs: tensors of the answer.
-            parameters: of the root module.
-        """
+    def network_answers(self, outputs: Iterable[Tensor]) -> None:
+        """The watched network has answered, with gradients switched on, before a step."""
         if self._looked >= LOOKED_AT_ANSWERS:
             return
         self._looked += 1
         answered = list(outputs)
-        own = {id(one) for one in parameters}
-        leaves = _leaves(one.grad_fn for one in answered)
-        if leaves is None:
-            self._leaves = None
-            return
         sizes = {one.shape[0] for one in answered if one.ndim}
-        # An input that asks for a gradient is a leaf as well: it has a row for each row answered.
-        self._leaves = [
-            (id(one), tuple(one.shape))
-            for one in leaves
-            if not (one.ndim > 2 and one.shape[0] in sizes and id(one) not in own)
-        ]
-        self._own = own
+        leaves = _leaves(one.grad_fn for one in answered)
+        # An input that asks for a gradient is a leaf as well.
+        self._leaves = None if leaves is None else [*_described(leaves, sizes)]
 
-    def found(self, optimised: Collection[int]) -> AnswerLeaves | None:
+    def found(
+        self, parameters: Iterable[Tensor], optimised: Iterable[Tensor]
+    ) -> AnswerLeaves | None:
         """What the answers hung on; None where nobody looked, or it could not be told.
 
         Args:
-            optimised: ids of tensors that optimizers hold; none of these is foreign.
+            parameters: of the network, which during a call may stand aside for copies.
+            optimised: what optimizers hold; none of it is foreign.
         """
         if self._leaves is None:
             return None
+        own, held = {id(one) for one in parameters}, {id(one) for one in optimised}
         foreign = [
-            shape for key, shape in self._leaves if key not in self._own and key not in optimised
+            shape
+            for key, shape, like_inputs in self._leaves
+            if key not in own and key not in held and not like_inputs
         ]
         return AnswerLeaves(
-            own=sum(key in self._own for key, _ in self._leaves), foreign=tuple(foreign)
+            own=sum(key in own for key, _, _ in self._leaves), foreign=tuple(foreign)
         )
+
+
+def _described(
+    leaves: Iterable[Tensor], sizes: set[int]
+) -> Iterator[tuple[int, tuple[int, ...], bool]]:
+    """(id, shape, whether it has a row for each row answered, as inputs have) of each."""
+    for one in leaves:
+        yield id(one), tuple(one.shape), one.ndim > 2 and one.shape[0] in sizes
 
 
 def _leaves(roots: Iterable[Any]) -> list[Tensor] | None:

@@ -328,7 +328,7 @@ class Session:
         self.own_loss.network_ends(answer)
         if answer:
             self.answers.network_answers(answer)
-            self.leaves.network_answers(answer, module.parameters())
+            self.leaves.network_answers(answer)
         fitting = [one for one in self._batch_targets if len(one) == call.rows]
         call.targets = fitting[0] if len(fitting) == 1 else None
         if not call.gradients:

@@ -390,6 +390,10 @@ def _small(inputs: Tensor) -> Tensor:
         return values.flatten(1)
     if values.shape[1] > values.shape[3]:  # channels stand last
         values = values.permute(0, 3, 1, 2)
+    # Torch 2.14.1 has been seen to corrupt memory in the backward pass of a 1x1 convolution of
+    # stride 2 where few channels are in the channels-last format. contiguous() leaves a single
+    # channel in it, for which it takes both formats for one.
+    values = values.clone(memory_format=torch.contiguous_format)
     side = max(values.shape[2:])
     if side <= SIDE:
         return values
@@ -397,35 +401,16 @@ def _small(inputs: Tensor) -> Tensor:
     return functional.adaptive_avg_pool2d(values, (height, width))
 
 
-class _GroupNorm(nn.Module):
-    """Group normalisation (Wu and He 2018) by way of layer_norm.
-
-    Torch's own has been seen to corrupt memory in its backward pass (2.14.1, CPU) where images are
-    in the channels-last format, in which those of a single channel are whatever one does.
-    """
-
-    def __init__(self, groups: int, channels: int) -> None:
-        super().__init__()
-        self.groups = groups
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, images: Tensor) -> Tensor:
-        grouped = images.reshape(len(images), self.groups, -1)
-        normed = functional.layer_norm(grouped, grouped.shape[2:]).reshape(images.shape)
-        return normed * self.weight[:, None, None] + self.bias[:, None, None]
-
-
 class _Block(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2015), with normalisation over groups of
-    channels: it needs no statistics that a short training would not have."""
+    """Two convolutions beside a shortcut (He et al. 2015), with GroupNorm: it needs no statistics
+    that a short training would not have."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False)
-        self.norm = _GroupNorm(8, width)
+        self.norm = nn.GroupNorm(8, width)
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm_too = _GroupNorm(8, width)
+        self.norm_too = nn.GroupNorm(8, width)
         self.shortcut = nn.Conv2d(channels, width, 1, stride=2, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:

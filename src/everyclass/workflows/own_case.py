@@ -111,8 +111,8 @@ def _batches(
     )
     return tuple(
         CapturedBatch(
-            # Some layers' backward passes cannot take channels last on a CPU (GroupNorm: torch
-            # 2.14 writes past its memory); the classifier makes of it what it wants.
+            # Some layers' backward passes cannot take few channels in the channels-last format on
+            # a CPU (torch 2.14.1 writes past its memory in a 1x1 convolution of stride 2).
             args=(one.images.contiguous(),),
             targets=one.targets,
             step=one.step - first_step,
