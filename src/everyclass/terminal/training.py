@@ -158,7 +158,7 @@ def told_lines(event: Event) -> list[Text]:
                 f": {decision.reason} [{decision.origin}]",
             )
             for decision in event.recipe.decisions
-            if decision.name in TOLD_DECISIONS or decision.origin == "user"
+            if decision.name in TOLD_DECISIONS or decision.origin in ("user", "measured")
         ]
         where = f" (all of it: {event.path})" if event.path else ""
         return [Text(f"Recipe{where}:"), *lines]
