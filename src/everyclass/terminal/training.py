@@ -32,6 +32,7 @@ from everyclass.workflows.events import (
     Diagnosing,
     EpochDone,
     Event,
+    ImagesKept,
     StepsDone,
     TrainingStarted,
 )
@@ -142,6 +143,8 @@ def told_lines(event: Event) -> list[Text]:
             *event.table.notes,
         ]
         return [Text(fact) for fact in facts]
+    if isinstance(event, ImagesKept):
+        return [Text(event.sentence)]
     if isinstance(event, Audited):
         return [Text(sentence) for sentence in event.sentences] + [
             Text.assemble(

@@ -268,4 +268,4 @@ def _named(name: str, value: Any) -> str:
 
 
 def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:,.3g} ms"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"

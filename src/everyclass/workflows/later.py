@@ -21,7 +21,7 @@ class Later:
         self._number = number
         if number.is_cuda:
             self._number = number.to("cpu", non_blocking=True)
-            self._copied = torch.cuda.Event()
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
     def value(self) -> float:

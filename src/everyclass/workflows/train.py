@@ -46,6 +46,8 @@ class TrainOptions:
         show_batches: show every so many batches as the tutorial does; 0 = never.
         checkpoint_seconds: between checkpoints inside an epoch.
         repair: what an alarm leads to.
+        cached: keep decoded images and audits for later runs on the same files, and use what
+            earlier ones kept.
     """
 
     wishes: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class TrainOptions:
     show_batches: int = 0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     repair: RepairOptions = field(default_factory=RepairOptions)
+    cached: bool = False
 
     @property
     def fixed(self) -> frozenset[str]:
@@ -110,6 +113,7 @@ def train(
             preset=options.preset,
             machine=machine,
             store_folder=run.store,
+            cached=options.cached,
             on_event=on_event,
         )
         settings = prepared.recipe.settings
@@ -163,7 +167,14 @@ def resume(
     settings = course.recipe.settings
     find_machine(settings.device)
     audit = Audit.from_dict(run.read_json(run.audit))
-    table, store = reopen(data, settings, audit, store_folder=run.store, manifest=run.manifest)
+    table, store = reopen(
+        data,
+        settings,
+        audit,
+        store_folder=run.store,
+        manifest=run.manifest,
+        cached=options.cached,
+    )
     refuse_other_data(run.manifest, table, run=str(run.path))
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
     return _fit_and_finish(course, _Materials(table, store, audit, options), on_event=on_event)
