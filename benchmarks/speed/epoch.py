@@ -25,8 +25,9 @@ the same architecture from scratch on the same files, batch size and cores. What
 
 Each loop runs in a process of its own, interleaved; threads wait passively for everybody
 (OMP_WAIT_POLICY), as our command line sets it and as is best for peers with workers on the same
-cores. Medians over repeats, and ratios of medians. The first epoch of a peer warms up and is not
-counted; ours is shown.
+cores. Medians over repeats, and ratios of medians, of seconds by the clock and of processor seconds
+(the loop, its threads and workers): where other programs use the same cores, the second is the
+figure that repeats. The first epoch of a peer warms up and is not counted; ours is shown.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from everyclass.workflows.cores import usable_cores
@@ -106,7 +107,7 @@ def main() -> None:
     }
     if arguments.peer_python:
         contenders["fastai"] = arguments.peer_python
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[str, list[list[float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "images"
         n = subset(arguments.folder, folder, images=arguments.images, enlarge=arguments.enlarge)
@@ -120,22 +121,24 @@ def main() -> None:
                     seconds.setdefault("everyclass, first epoch", []).append(found[0])
                     name = "everyclass, later epochs"
                 seconds.setdefault(name, []).extend(found[1:])
-                print(f"repeat {repeat}: {name}", [round(one, 2) for one in found], flush=True)
+                print(f"repeat {repeat}: {name}", np.round(found, 2).tolist(), flush=True)
     report(seconds, n, task)
 
 
-def report(seconds: dict[str, list[float]], n: int, task: dict[str, Any]) -> None:
+def report(seconds: dict[str, list[list[float]]], n: int, task: dict[str, Any]) -> None:
     print(
         f"{n:,} images at {task['side']} px, {task['network']}, batch {task['batch']}, "
         f"{task['cores']} cores, load {os.getloadavg()[0]:.1f}"
     )
-    ours = statistics.median(seconds["everyclass, later epochs"])
+    ours = np.median(seconds["everyclass, later epochs"], axis=0)
     for name, values in seconds.items():
-        middle = statistics.median(values)
-        spread = f"({min(values):.1f} to {max(values):.1f}, n = {len(values)})"
+        middle = np.median(values, axis=0)
+        low, high = np.min(values, axis=0), np.max(values, axis=0)
+        clock, busy = middle / ours
         print(
-            f"{name:25} {middle:7.2f} s  {spread:26}  {n / middle:7,.0f} images/s  "
-            f"{middle / ours:5.2f} x our later epochs"
+            f"{name:25} {middle[0]:6.2f} s ({low[0]:.1f} to {high[0]:.1f}, n = {len(values)}), "
+            f"{n / middle[0]:,.0f} images/s, {clock:.2f} x ours; processors {middle[1]:.2f} s "
+            f"({low[1]:.1f} to {high[1]:.1f}), {busy:.2f} x ours"
         )
 
 

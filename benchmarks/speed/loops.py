@@ -2,14 +2,16 @@
 
     python loops.py NAME FOLDER '{"side": 64, "network": "resnet18", ...}'
 
-Prints the seconds of each epoch as JSON, on its last line. Imports, building the network, listing
-the files and starting workers stand outside the clock, except where a loop starts its workers anew
-each epoch (fastai does).
+Prints the seconds of each epoch (by the clock, and of all processors) as JSON, on its last line.
+Imports, building the network, listing the files and starting workers stand outside the clock,
+except where a loop starts its workers anew each epoch (fastai does).
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -49,11 +51,30 @@ class Task:
         return timm.create_model(self.network, num_classes=n_classes)
 
 
+Epochs = list[tuple[float, float]]
+"""Seconds of each epoch: by the clock, and of all processors together."""
+
+
+def now() -> tuple[float, float]:
+    """The clock, and processor seconds of this process, its threads and its workers."""
+    ended = os.times()
+    busy = ended.user + ended.system + ended.children_user + ended.children_system
+    for worker in multiprocessing.active_children():
+        fields = Path(f"/proc/{worker.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        busy += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return time.perf_counter(), busy
+
+
+def since(started: tuple[float, float]) -> tuple[float, float]:
+    clock, busy = now()
+    return clock - started[0], busy - started[1]
+
+
 @contextmanager
-def timed(seconds: list[float]) -> Iterator[None]:
-    started = time.perf_counter()
+def timed(epochs: Epochs) -> Iterator[None]:
+    started = now()
     yield
-    seconds.append(time.perf_counter() - started)
+    epochs.append(since(started))
 
 
 # -- ours -----------------------------------------------------------------------------------------
@@ -132,7 +153,7 @@ def way(task: Task) -> dict[str, Any]:
     }
 
 
-def everyclass_loop(task: Task) -> list[float]:
+def everyclass_loop(task: Task) -> Epochs:
     """The store, batches and steps of `everyclass train`; the first epoch decodes and keeps."""
     from everyclass.images.readers import read_table
     from everyclass.images.store import ImageStore
@@ -160,12 +181,12 @@ def everyclass_loop(task: Task) -> list[float]:
     )
     model, wrapped = fabric.setup(classifier, optimizer)
     per_epoch = steps_per_epoch(len(table), task.batch)
-    seconds: list[float] = []
+    seconds: Epochs = []
     with (
         tempfile.TemporaryDirectory() as cache,
         ImageStore(table, side=task.side, threads=task.cores, folder=Path(cache)) as store,
     ):
-        started = time.perf_counter()
+        started = now()
         for result in steps(
             model,
             wrapped,
@@ -185,12 +206,12 @@ def everyclass_loop(task: Task) -> list[float]:
             augmentation=values["augmentation"],
         ):
             if (result.batch.step + 1) % per_epoch == 0:
-                seconds.append(time.perf_counter() - started)
-                started = time.perf_counter()
+                seconds.append(since(started))
+                started = now()
     return seconds
 
 
-def compute_only(task: Task) -> list[float]:
+def compute_only(task: Task) -> Epochs:
     """The same network, optimizer and way to compute on one constant batch: no file, no image."""
     from everyclass.training.optim import build_optimizer
     from everyclass.workflows.inference import make_fabric
@@ -223,7 +244,7 @@ def compute_only(task: Task) -> list[float]:
     if files % task.batch > 1:
         sizes.append(files % task.batch)
     step(task.batch)
-    seconds: list[float] = []
+    seconds: Epochs = []
     for _ in range(task.epochs):
         with timed(seconds):
             for size in sizes:
@@ -234,7 +255,7 @@ def compute_only(task: Task) -> list[float]:
 # -- peers ----------------------------------------------------------------------------------------
 
 
-def torchvision_loop(task: Task) -> list[float]:
+def torchvision_loop(task: Task) -> Epochs:
     """What people write: per image PIL decoding, five transforms; a worker a core."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
@@ -260,7 +281,7 @@ def torchvision_loop(task: Task) -> list[float]:
     )
     network = task.build(len(images.classes)).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    seconds: list[float] = []
+    seconds: Epochs = []
     for _ in range(task.epochs):
         with timed(seconds):
             for inputs, targets in loader:
@@ -271,7 +292,7 @@ def torchvision_loop(task: Task) -> list[float]:
     return seconds
 
 
-def tutorial_loop(task: Task) -> list[float]:
+def tutorial_loop(task: Task) -> Epochs:
     """The tutorial's: a data set of its own that decodes to a float tensor, Resize,
     ConvertImageDtype, Normalize; a DataLoader without workers; the loss read at every step."""
     from torch.utils.data import DataLoader, Dataset
@@ -307,7 +328,7 @@ def tutorial_loop(task: Task) -> list[float]:
     network = task.build(len(images.classes)).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.001, momentum=0.9)
     criterion = nn.CrossEntropyLoss()
-    seconds: list[float] = []
+    seconds: Epochs = []
     for _ in range(task.epochs):
         running = 0.0
         with timed(seconds):
@@ -320,7 +341,7 @@ def tutorial_loop(task: Task) -> list[float]:
     return seconds
 
 
-def fastai_loop(task: Task) -> list[float]:
+def fastai_loop(task: Task) -> Epochs:
     """fastai's data block and Learner: per image PIL decoding and Resize, crop and flip by batch,
     its optimizer and one-cycle schedule, no validation; a worker a core, started each epoch."""
     from fastai.vision.all import (  # type: ignore[import-not-found]
@@ -335,12 +356,12 @@ def fastai_loop(task: Task) -> list[float]:
 
     class Seconds(Callback):  # type: ignore[misc]
         def before_train(self) -> None:
-            self.started = time.perf_counter()
+            self.started = now()
 
         def after_train(self) -> None:
-            seconds.append(time.perf_counter() - self.started)
+            seconds.append(since(self.started))
 
-    seconds: list[float] = []
+    seconds: Epochs = []
     loaders = ImageDataLoaders.from_folder(
         task.folder,
         valid_pct=0.002,
