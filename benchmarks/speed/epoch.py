@@ -1,154 +1,145 @@
-"""Seconds an epoch: everyclass beside a plain torchvision loop, same files, model and cores.
+"""Seconds an epoch: everyclass beside what people write, and beside the limit of the machine.
 
-    python benchmarks/speed/epoch.py FOLDER [--side 64] [--epochs 3] [--repeats 3]
+    python benchmarks/speed/epoch.py FOLDER                              # ResNet-18, 64 px
+    python benchmarks/speed/epoch.py FOLDER --network tutorial --side 256
+    python benchmarks/speed/epoch.py FOLDER --enlarge --side 128         # 1024x768 JPEGs
+    ... --peer-python peer/bin/python        # fastai too, from: python3 -m venv peer &&
+                                             # peer/bin/pip install fastai
 
-FOLDER holds a folder a class. Both train a ResNet-18 from scratch on all images of the folder with
-batch 32, AdamW, random crops and flips, float32, all cores. The peer is what people write:
-ImageFolder, transforms v2 (Resize with antialias, RandomResizedCrop, flip, ToDtype, Normalize), a
-shuffling DataLoader with one worker a core, `zero_grad; loss.backward(); step()`. Ours is
-`training_batches` and `steps` as `everyclass train` drives them, decoding included: its first epoch
-fills the store of resized images, the later ones read it; both are shown.
+FOLDER holds a folder a class; `--images` of them are used, from all classes alike. Everybody trains
+the same architecture from scratch on the same files, batch size and cores. What an image costs:
 
-Runs are interleaved; medians, and the ratio of the medians. A first short epoch of each warms up.
+- everyclass: `training_batches` and `steps` as `everyclass train` drives them, in the way it
+  chooses by measuring. First epoch: decoding (JPEGs much larger than the side at a fraction of
+  their size), resizing, a checksum and a write to the store; later epochs: a copy from the store.
+  Crop and flip for the batch at once, in one resampling; the normalisation is in the model.
+- compute only: the network, loss and optimizer on one constant batch, in the same way. No image.
+- torchvision loop: PIL decoding, Resize with antialias, RandomResizedCrop (a second resampling),
+  flip, ToDtype, Normalize in every epoch, in a worker a core; AdamW, float32, contiguous.
+- tutorial's loop (with its network): read_image, Resize, ConvertImageDtype, Normalize in every
+  epoch, no augmentation (ours has none then either), in the process that trains; SGD 0.001,
+  batch 10.
+- fastai: PIL decoding and Resize in a worker a core; crop and flip by batch on the CPU; Learner
+  with its Adam and one-cycle, validation on 0.2 % of the images (outside the clock). torchvision's
+  ResNet-18 instead of timm's.
+
+Each loop runs in a process of its own, interleaved; threads wait passively for everybody
+(OMP_WAIT_POLICY), as our command line sets it and as is best for peers with workers on the same
+cores. Medians over repeats, and ratios of medians, of seconds by the clock and of processor seconds
+(the loop, its threads and workers): where other programs use the same cores, the second is the
+figure that repeats. The first epoch of a peer warms up and is not counted; ours is shown.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import statistics
+import json
+import os
+import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import timm
-import torch
-from torch import nn
-from torch.nn import functional
-from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
+from PIL import Image
 
-from everyclass.images.readers import read_table
-from everyclass.images.store import ImageStore
-from everyclass.imbalance.sampling import epoch_order
-from everyclass.models.classifier import Classifier, Preprocessing
-from everyclass.training.batches import steps_per_epoch, training_batches
-from everyclass.training.optim import build_optimizer
-from everyclass.training.steps import steps
 from everyclass.workflows.cores import usable_cores
-from everyclass.workflows.inference import make_fabric
 
-BATCH = 32
-MEAN, STD = (0.67, 0.64, 0.60), (0.20, 0.20, 0.22)
-
-
-def network(n_classes: int) -> nn.Module:
-    torch.manual_seed(0)
-    return timm.create_model("resnet18", num_classes=n_classes)
+LOOPS = Path(__file__).with_name("loops.py")
+LARGE = (1024, 768)
 
 
-def peer_epochs(folder: Path, side: int, epochs: int, workers: int) -> list[float]:
-    transform = v2.Compose(
-        [
-            v2.ToImage(),
-            v2.Resize((side, side), antialias=True),
-            v2.RandomResizedCrop(side, scale=(0.56, 1.0), ratio=(1.0, 1.0), antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, STD),
-        ]
+def subset(source: Path, target: Path, *, images: int, enlarge: bool) -> int:
+    """The same number of files of each class, linked or enlarged to 1024x768; how many."""
+    classes = sorted(path for path in source.iterdir() if path.is_dir())
+    n = 0
+    for folder in classes:
+        (target / folder.name).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[: images // len(classes)]:
+            own = target / folder.name / path.name
+            if enlarge:
+                with Image.open(path) as image:
+                    image.convert("RGB").resize(LARGE, Image.Resampling.BICUBIC).save(
+                        own.with_suffix(".jpg"), quality=90
+                    )
+            else:
+                own.symlink_to(path.resolve())
+            n += 1
+    return n
+
+
+def run(name: str, folder: Path, task: dict[str, Any], python: str = sys.executable) -> Any:
+    done = subprocess.run(
+        [python, str(LOOPS), name, str(folder), json.dumps(task)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
     )
-    images = ImageFolder(str(folder), transform=transform)
-    loader = DataLoader(
-        images, batch_size=BATCH, shuffle=True, num_workers=workers, persistent_workers=True
-    )
-    model = network(len(images.classes)).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    seconds = []
-    for _ in range(epochs):
-        started = time.perf_counter()
-        for inputs, targets in loader:
-            loss = functional.cross_entropy(model(inputs), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        seconds.append(time.perf_counter() - started)
-    return seconds
-
-
-def our_epochs(folder: Path, side: int, epochs: int, threads: int) -> list[float]:
-    table = read_table(str(folder))
-    labels = table.labels()
-    cache = Path(tempfile.mkdtemp())
-    fabric = make_fabric(device="cpu", precision="fp32")
-    classifier = Classifier(
-        network(len(table.classes)), Preprocessing(side=side, mean=MEAN, std=STD)
-    ).to(memory_format=torch.channels_last)
-    optimizer = build_optimizer(
-        "adamw", classifier, learning_rate=1e-3, momentum=0.9, weight_decay=0.01
-    )
-    model, wrapped = fabric.setup(classifier, optimizer)
-    per_epoch = steps_per_epoch(len(table), BATCH)
-    seconds = []
-    with ImageStore(table, side=side, threads=threads, folder=cache) as store:
-        stream = steps(
-            model,
-            wrapped,
-            training_batches(
-                store.gather,
-                labels,
-                lambda epoch: epoch_order(labels, power=1.0, seed=0, epoch=epoch),
-                n_images=len(table),
-                batch_size=BATCH,
-                first_step=0,
-                n_steps=per_epoch * epochs,
-            ),
-            functional.cross_entropy,
-            fabric=fabric,
-            rate=lambda _: 1e-3,
-            seed=0,
-            augmentation=("crop", "flip"),
-        )
-        started = time.perf_counter()
-        for result in stream:
-            if (result.batch.step + 1) % per_epoch == 0:
-                seconds.append(time.perf_counter() - started)
-                started = time.perf_counter()
-    shutil.rmtree(cache)
-    return seconds
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--network", default="resnet18", help="a timm name, or tutorial")
     parser.add_argument("--side", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--images", type=int, default=960)
+    parser.add_argument("--enlarge", action="store_true", help="train from 1024x768 JPEGs")
+    parser.add_argument("--epochs", type=int, default=2, help="of each run, at least 2")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--peer-python", help="the Python of an environment with fastai")
     arguments = parser.parse_args()
-    threads = usable_cores()
-    torch.set_num_threads(threads)
-    n = sum(1 for path in arguments.folder.rglob("*") if path.is_file())
-    ours_first, ours_later, peer = [], [], []
-    for repeat in range(arguments.repeats):
-        ours = our_epochs(arguments.folder, arguments.side, arguments.epochs, threads)
-        theirs = peer_epochs(arguments.folder, arguments.side, arguments.epochs, threads)
-        ours_first.append(ours[0])
-        ours_later.extend(ours[1:])
-        peer.extend(theirs)
-        print(f"repeat {repeat}: ours {np.round(ours, 1)}, torchvision {np.round(theirs, 1)} s")
-    base = statistics.median(peer)
-    print(f"{n:,} images at {arguments.side} px, ResNet-18, batch {BATCH}, {threads} threads")
-    for name, values in (
-        ("torchvision loop", peer),
-        ("everyclass, first epoch", ours_first),
-        ("everyclass, later epochs", ours_later),
-    ):
-        middle = statistics.median(values)
-        spread = f"({min(values):.1f} to {max(values):.1f}, n = {len(values)})"
-        pace = f"{n / middle:6.0f} images/s  {base / middle:.2f}x"
-        print(f"{name:26} {middle:6.1f} s  {spread}  {pace}")
+    tutorial = arguments.network == "tutorial"
+    task: dict[str, Any] = {
+        "side": arguments.side,
+        "network": arguments.network,
+        "batch": 10 if tutorial else 32,
+        "epochs": arguments.epochs,
+        "cores": usable_cores(),
+        "way": {},
+    }
+    contenders = {
+        "everyclass": sys.executable,
+        "compute only": sys.executable,
+        "tutorial's loop" if tutorial else "torchvision loop": sys.executable,
+    }
+    if arguments.peer_python:
+        contenders["fastai"] = arguments.peer_python
+    seconds: dict[str, list[list[float]]] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "images"
+        n = subset(arguments.folder, folder, images=arguments.images, enlarge=arguments.enlarge)
+        task["way"] = run("way", folder, task)
+        for sentence in task["way"]["why"]:
+            print(sentence)
+        for repeat in range(arguments.repeats):
+            for name, python in contenders.items():
+                found = run(name, folder, task, python)
+                if name == "everyclass":
+                    seconds.setdefault("everyclass, first epoch", []).append(found[0])
+                    name = "everyclass, later epochs"
+                seconds.setdefault(name, []).extend(found[1:])
+                print(f"repeat {repeat}: {name}", np.round(found, 2).tolist(), flush=True)
+    report(seconds, n, task)
+
+
+def report(seconds: dict[str, list[list[float]]], n: int, task: dict[str, Any]) -> None:
+    print(
+        f"{n:,} images at {task['side']} px, {task['network']}, batch {task['batch']}, "
+        f"{task['cores']} cores, load {os.getloadavg()[0]:.1f}"
+    )
+    ours = np.median(seconds["everyclass, later epochs"], axis=0)
+    for name, values in seconds.items():
+        middle = np.median(values, axis=0)
+        low, high = np.min(values, axis=0), np.max(values, axis=0)
+        clock, busy = middle / ours
+        print(
+            f"{name:25} {middle[0]:6.2f} s ({low[0]:.1f} to {high[0]:.1f}, n = {len(values)}), "
+            f"{n / middle[0]:,.0f} images/s, {clock:.2f} x ours; processors {middle[1]:.2f} s "
+            f"({low[1]:.1f} to {high[1]:.1f}), {busy:.2f} x ours"
+        )
 
 
 if __name__ == "__main__":

@@ -230,6 +230,7 @@ def train(
     group_column: GroupColumn = None,
     image_root: ImageRoot = None,
     max_unreadable: MaxUnreadable = 0.01,
+    no_cache: NoCache = False,
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -285,6 +286,7 @@ def train(
         show_batches=show_batches,
         checkpoint_seconds=checkpoint_seconds,
         repair=RepairOptions(most=None if no_repair else max_repairs),
+        cached=not no_cache,
     )
     if explain_only:
         _explain(source, options, json_file, quiet)

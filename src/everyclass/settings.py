@@ -30,6 +30,7 @@ Imbalance = Literal[
 ]
 Selection = Literal["balanced_accuracy", "macro_f1", "accuracy", "last"]
 Precision = Literal["fp32", "bf16", "fp16"]
+MemoryFormat = Literal["contiguous", "channels_last"]
 Device = Literal["cpu", "cuda", "mps"]
 
 
@@ -74,6 +75,7 @@ class Settings(BaseModel):
     selection: Selection = Field(description="which epoch's weights are kept")
     early_stop_epochs: int = Field(ge=0, description="epochs without improvement; 0 = never stop")
     precision: Precision
+    memory_format: MemoryFormat = Field(description="order of a tensor's values in memory")
     device: Device
     threads: int = Field(ge=1, le=4096, description="threads of the processor")
     val_fraction: float = Field(gt=0, lt=1)

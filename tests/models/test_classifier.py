@@ -68,3 +68,25 @@ def test_preprocessing_round_trip_and_range() -> None:
 
 def test_buffers_are_saved_with_the_model() -> None:
     assert {"mean", "std"} <= identity().state_dict().keys()
+
+
+def test_the_layout_in_memory_changes_no_value() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 2))
+    model = Classifier(network, Preprocessing(side=8, mean=(0.5,) * 3, std=(0.2,) * 3))
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    before = model(images)
+    for channels_last in (False, True):
+        model.lay_out(channels_last=channels_last)
+        weight = network[0].weight
+        assert weight.is_contiguous(memory_format=model.memory_format)
+        assert (model.memory_format == torch.channels_last) is channels_last
+        torch.testing.assert_close(model(images), before)
+
+
+def test_networks_with_group_norm_stay_contiguous() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8))
+    model = Classifier(network, Preprocessing(side=8, mean=(0.5,) * 3, std=(0.2,) * 3))
+    assert model.memory_format == torch.contiguous_format
+    with pytest.raises(InputError, match="GroupNorm"):
+        model.lay_out(channels_last=True)

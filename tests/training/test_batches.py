@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Generator
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +86,61 @@ def test_an_unreadable_batch_raises_in_its_turn() -> None:
     assert next(stream).rows.tolist() == [0, 1]
     with pytest.raises(OSError, match="disk gone"):
         list(stream)
+
+
+def loading_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
+
+
+@pytest.mark.parametrize("end", ["exhausted", "left early", "failed"])
+def test_no_thread_is_left_behind(end: str) -> None:
+    def broken(rows: Rows) -> np.ndarray:
+        raise OSError("disk gone")
+
+    stream = training_batches(
+        broken if end == "failed" else read,
+        np.zeros(10, dtype=np.int64),
+        order,
+        n_images=10,
+        batch_size=2,
+        first_step=0,
+        n_steps=5,
+    )
+    if end == "failed":
+        with pytest.raises(OSError, match="disk gone"):
+            next(stream)
+    else:
+        next(stream)
+        assert len(loading_threads()) == 1
+        if end == "exhausted":
+            list(stream)
+        else:
+            assert isinstance(stream, Generator)
+            stream.close()
+    assert loading_threads() == []
+
+
+def test_the_next_batches_are_read_while_one_is_used() -> None:
+    """Without a look at the clock: the third batch is read before it is asked for."""
+    third = threading.Event()
+
+    def told(rows: Rows) -> np.ndarray:
+        if 4 in rows:
+            third.set()
+        return read(rows)
+
+    stream = training_batches(
+        told,
+        np.zeros(10, dtype=np.int64),
+        lambda _: np.arange(10),
+        n_images=10,
+        batch_size=2,
+        first_step=0,
+        n_steps=5,
+    )
+    assert next(stream).step == 0
+    assert third.wait(timeout=60)
+    list(stream)
 
 
 def test_seeds_of_streams_fit_torch() -> None:

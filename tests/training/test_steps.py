@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.training.batches import Batch
+from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import StepResult, steps
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
@@ -166,4 +168,40 @@ def test_a_step_on_cuda() -> None:
             seed=0,
         )
     )
+    assert all(torch.isfinite(result.loss).item() for result in results)
+
+
+@pytest.mark.gpu
+def test_a_step_on_cuda_never_waits_for_the_device() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    fabric = Fabric(accelerator="cuda", devices=1, precision="bf16-mixed")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.LazyLinear(3))
+    network(torch.zeros(2, 3, 8, 8))
+    model = Classifier(network, PLAIN)
+    model.lay_out(channels_last=True)
+    optimizer = build_optimizer("adamw", model, learning_rate=0.01, momentum=0.0, weight_decay=0.01)
+    wrapped, wrapped_optimizer = fabric.setup(model, optimizer)
+    pinned = (
+        replace(one, images=one.images.pin_memory(), targets=one.targets.pin_memory())
+        for one in batches(0, 4)
+    )
+    stream = steps(
+        wrapped,
+        wrapped_optimizer,
+        pinned,
+        functional.cross_entropy,
+        fabric=fabric,
+        rate=lambda _: 0.01,
+        seed=0,
+        clip_norm=1.0,
+        augmentation=("crop", "flip", "vertical-flip", "quarter-turns", "rotation"),
+    )
+    next(stream)  # the first step allocates and chooses kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        results = list(stream)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     assert all(torch.isfinite(result.loss).item() for result in results)

@@ -61,7 +61,7 @@ class AuditCache:
 
     def look_up(self, images: Sequence[str]) -> Records:
         """The records of the files that are as they were, with their rows of this table."""
-        self._files = _stats_of(images)
+        self._files = stats_of(images)
         known = self._read()
         if not len(known) or not len(self._files):
             return np.zeros(0, dtype=RECORD)
@@ -115,8 +115,9 @@ def _keys(paths: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
     return halves.view([("high", "<u8"), ("low", "<u8")])[:, 0]
 
 
-def _stats_of(images: Iterable[str]) -> _Stats:
-    """Size and time of change of each file; size -1 for what is no local file."""
+def stats_of(images: Iterable[str]) -> npt.NDArray[np.void]:
+    """(N,) `FILE_RECORD`: digest of the path, size and time of change of each file, its record left
+    empty; size -1 for what is no local file."""
     digests, numbers = bytearray(), []
     for image in images:
         size, changed = -1, 0

@@ -1,4 +1,4 @@
-"""Resized images, decoded once: a memory-mapped file beside the training run.
+"""Resized images, decoded once: a memory-mapped file in a folder.
 
 Comes in: a table and a side. Goes out: batches of (B, side, side, 3) uint8, from the file where
 it holds them and from the images themselves where it does not. It knows no labels and no order.
@@ -71,6 +71,7 @@ class ImageStore:
         threads: int,
         folder: Path | None = None,
         limit_bytes: int | None = None,
+        identity: str | None = None,
     ) -> None:
         """Open the store in `folder`, or make it there.
 
@@ -81,6 +82,7 @@ class ImageStore:
             threads: how many decode what is not stored.
             folder: for the files; None = no file.
             limit_bytes: above it, no file is made; None = as much as the disk has room for.
+            identity: tells the rows of one table from those of another; None = its fingerprint.
         """
         self.side = side
         self._images = table.images
@@ -89,7 +91,9 @@ class ImageStore:
         self._files: _Files | None = None
         self.without_file = "no folder for the decoded images was given"
         if folder is not None:
-            self._files, self.without_file = _open_files(folder, table, side, limit_bytes)
+            self._files, self.without_file = _open_files(
+                folder, len(table), side, identity or table.fingerprint(), limit_bytes
+            )
 
     @staticmethod
     def bytes_needed(n: int, *, side: int) -> int:
@@ -172,16 +176,15 @@ def _check(pixels: npt.NDArray[np.uint8]) -> int:
 
 
 def _open_files(
-    folder: Path, table: ImageTable, side: int, limit_bytes: int | None
+    folder: Path, n: int, side: int, identity: str, limit_bytes: int | None
 ) -> tuple[_Files | None, str]:
     """The files, and why there are none."""
-    n = len(table)
     if n == 0:
         return None, "there are no images"
     header: dict[str, int | str] = {
         "side": side,
         "n": n,
-        "table": table.fingerprint(),
+        "table": identity,
         "pixels_version": PIXELS_VERSION,
     }
     if not _is_whole(folder, header):

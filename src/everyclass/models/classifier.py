@@ -76,6 +76,27 @@ class Classifier(nn.Module):
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(shape))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(shape))
+        self.channels_last = suits_channels_last(network)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """How the inputs of the network lie in memory."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def lay_out(self, *, channels_last: bool) -> None:
+        """Choose how parameters and inputs lie in memory; values stay as they are.
+
+        Raises:
+            InputError: channels-last for a network that cannot be trained so.
+        """
+        if channels_last and not suits_channels_last(self.network):
+            raise InputError(
+                "The network has GroupNorm layers, whose backward pass writes past its memory in "
+                "the channels-last format (torch 2.14).",
+                remedy="Set memory_format to contiguous.",
+            )
+        self.channels_last = channels_last
+        self.to(memory_format=self.memory_format)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Inputs of the first layer, (B, 3, side, side) float32.
@@ -108,9 +129,14 @@ class Classifier(nn.Module):
         inputs = self.prepare(images)
         if augment is not None:
             inputs = augment(inputs)
-        # Channels-last lets the convolutions of every device use their fastest kernels.
-        logits: Tensor = self.network(inputs.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self.network(inputs.contiguous(memory_format=self.memory_format))
         return logits.float()
+
+
+def suits_channels_last(network: nn.Module) -> bool:
+    """Whether the network may be trained with channels last in memory: not with GroupNorm, whose
+    backward pass has been seen to crash the process so (torch 2.14.1, on a processor)."""
+    return not any(isinstance(module, nn.GroupNorm) for module in network.modules())
 
 
 def _resized(values: Tensor, side: int) -> Tensor:

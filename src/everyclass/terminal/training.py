@@ -32,6 +32,7 @@ from everyclass.workflows.events import (
     Diagnosing,
     EpochDone,
     Event,
+    ImagesKept,
     StepsDone,
     TrainingStarted,
 )
@@ -142,6 +143,8 @@ def told_lines(event: Event) -> list[Text]:
             *event.table.notes,
         ]
         return [Text(fact) for fact in facts]
+    if isinstance(event, ImagesKept):
+        return [Text(event.sentence)]
     if isinstance(event, Audited):
         return [Text(sentence) for sentence in event.sentences] + [
             Text.assemble(
@@ -158,7 +161,7 @@ def told_lines(event: Event) -> list[Text]:
                 f": {decision.reason} [{decision.origin}]",
             )
             for decision in event.recipe.decisions
-            if decision.name in TOLD_DECISIONS or decision.origin == "user"
+            if decision.name in TOLD_DECISIONS or decision.origin in ("user", "measured")
         ]
         where = f" (all of it: {event.path})" if event.path else ""
         return [Text(f"Recipe{where}:"), *lines]

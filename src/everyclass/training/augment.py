@@ -86,12 +86,12 @@ class TrainingForward(nn.Module):
 
 
 def _mirror(inputs: Tensor, dimension: int, draw: Tensor) -> Tensor:
-    chosen = (draw < 0.5).view(-1, 1, 1, 1).to(inputs.device)
+    chosen = _beside((draw < 0.5).view(-1, 1, 1, 1), inputs)
     return torch.where(chosen, inputs.flip(dimension), inputs)
 
 
 def _quarter_turns(inputs: Tensor, turns: Tensor) -> Tensor:
-    turns = turns.view(-1, 1, 1, 1).to(inputs.device)
+    turns = _beside(turns.view(-1, 1, 1, 1), inputs)
     odd = torch.where(turns % 2 == 1, inputs.rot90(1, (2, 3)), inputs)
     return torch.where(turns >= 2, odd.flip((2, 3)), odd)
 
@@ -115,8 +115,16 @@ def _affine(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Gene
             torch.stack([sine, cosine, shift[:, 1]], dim=1),
         ],
         dim=1,
-    ).to(inputs)
+    ).to(inputs.dtype)
+    matrix = _beside(matrix, inputs)
     grid = functional.affine_grid(matrix, list(inputs.shape), align_corners=False)
     return functional.grid_sample(
         inputs, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
+
+
+def _beside(drawn: Tensor, inputs: Tensor) -> Tensor:
+    """What was drawn, on the device of the inputs; a graphics card is not waited for."""
+    if inputs.device.type == "cuda":
+        return drawn.pin_memory().to(inputs.device, non_blocking=True)
+    return drawn.to(inputs.device)

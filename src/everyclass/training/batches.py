@@ -57,8 +57,12 @@ def training_batches(
     batch_size: int,
     first_step: int,
     n_steps: int,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
     """Batches of the steps first_step to n_steps - 1.
+
+    A thread of its own reads them, `AHEAD` ahead of whoever computes; it ends with the iteration,
+    however that ends.
 
     Args:
         read: rows -> (B, S, S, 3) uint8.
@@ -66,6 +70,7 @@ def training_batches(
         epoch_order: epoch -> (n_images,) rows in the order of that epoch.
         n_images: draws an epoch.
         batch_size: images a batch.
+        pinned: in page-locked memory, from where a graphics card copies while it computes.
     """
     per_epoch = steps_per_epoch(n_images, batch_size)
     orders: dict[int, Rows] = {}
@@ -78,12 +83,10 @@ def training_batches(
         return orders[epoch][position * batch_size : (position + 1) * batch_size]
 
     def load(step: int, rows: Rows) -> Batch:
-        return Batch(
-            step=step,
-            rows=rows,
-            images=to_images(read(rows)),
-            targets=torch.from_numpy(labels[rows]),
-        )
+        images, targets = to_images(read(rows)), torch.from_numpy(labels[rows])
+        if pinned:
+            images, targets = images.pin_memory(), targets.pin_memory()
+        return Batch(step=step, rows=rows, images=images, targets=targets)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
         waiting: deque[Future[Batch]] = deque()

@@ -26,6 +26,13 @@ class DataRead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesKept:
+    """Where decoded images are kept while the run lasts or longer, how large that is, and why."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditProgress:
     """`done` of `total` images were decoded."""
 
@@ -204,6 +211,7 @@ class Finished:
 
 Event = (
     DataRead
+    | ImagesKept
     | AuditProgress
     | Audited
     | Decided

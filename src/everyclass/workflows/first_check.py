@@ -62,7 +62,7 @@ def first_check(
         with torch.no_grad():
             inputs = classifier.prepare(images[:most].to(device))
             inputs = augment(inputs, kinds=kinds, generator=generator)
-        return inputs.contiguous(memory_format=torch.channels_last)
+        return inputs.contiguous(memory_format=classifier.memory_format)
 
     return check(
         classifier.network,

@@ -36,7 +36,6 @@ from everyclass.stats.confusion import (
     recall,
 )
 from everyclass.training.batches import Batch, Rows, steps_per_epoch, to_images, training_batches
-from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import StepResult, steps
 from everyclass.workflows.clock import Clock
 from everyclass.workflows.epoch import EpochSums, metrics_line, shares
@@ -57,8 +56,10 @@ from everyclass.workflows.job import (
     Job,
     NonFiniteLoss,
     Progress,
+    optimizer_of,
     rate_course,
 )
+from everyclass.workflows.later import Later
 
 LOOK_STEPS = 16
 """Steps between two looks at the watch; at 1, 2, 4 and 8 there is one too. Looks read what waits,
@@ -128,15 +129,7 @@ class _Fit:
         settings, table = self.job.settings, self.job.table
         torch.set_num_threads(settings.threads)
         self.fabric = make_fabric(device=settings.device, precision=settings.precision)
-        optimizer = build_optimizer(
-            settings.optimizer,
-            self.job.classifier,
-            learning_rate=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
-        # Channels-last weights: with channels-last inputs every convolution keeps that layout.
-        self.job.classifier.to(memory_format=torch.channels_last)
+        optimizer = optimizer_of(settings, self.job.classifier)
         self.model, self.optimizer = self.fabric.setup(self.job.classifier, optimizer)
         self.average = None
         if settings.ema_decay > 0:
@@ -174,12 +167,12 @@ class _Fit:
         if first_step == 0:
             batches = self._checked(batches)
         clock = Clock(first_step=first_step)
-        previous: StepResult | None = None
+        previous: tuple[StepResult, Later] | None = None
         # Ctrl-C during a save must not leave through the middle: `stop` is only asked here.
         for result in self._steps(batches):
             if previous is not None:
-                self._refuse_non_finite(previous)
-            previous = result
+                self._refuse_non_finite(*previous)
+            previous = result, Later(result.loss)
             self._observe(result, clock)
             ended = self.progress.step % self.per_epoch == 0
             if ended:
@@ -276,6 +269,7 @@ class _Fit:
             batch_size=self.job.settings.batch_size,
             first_step=first_step,
             n_steps=first_step if self._stale() else self.n_steps,
+            pinned=self.fabric.device.type == "cuda",
         )
 
     def _checked(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -316,8 +310,8 @@ class _Fit:
             average=self.average,
         )
 
-    def _refuse_non_finite(self, result: StepResult) -> None:
-        if math.isfinite(float(result.loss)):
+    def _refuse_non_finite(self, result: StepResult, loss: Later | None = None) -> None:
+        if math.isfinite(float(result.loss) if loss is None else loss.value()):
             return
         settings = self.job.settings
         step = result.batch.step

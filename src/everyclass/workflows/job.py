@@ -17,7 +17,7 @@ from everyclass.images.table import ImageTable
 from everyclass.models.classifier import Classifier
 from everyclass.run_folder import RunFolder
 from everyclass.settings import Settings
-from everyclass.training.optim import learning_rate_at
+from everyclass.training.optim import build_optimizer, learning_rate_at
 from everyclass.workflows.correction import Correction
 
 CHECKPOINT_SECONDS = 60.0
@@ -94,6 +94,18 @@ class Fitted:
     alarm: Finding | None
     failure: NonFiniteLoss | None
     optimizer: Optimizer
+
+
+def optimizer_of(settings: Settings, classifier: Classifier) -> Optimizer:
+    """The optimizer of a recipe."""
+    return build_optimizer(
+        settings.optimizer,
+        classifier,
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        fused=settings.precision != "fp16",
+    )
 
 
 def rate_course(settings: Settings, *, n_steps: int) -> Callable[[int], float]:

@@ -37,7 +37,17 @@ def find_machine(device: Device | None) -> Machine:
     return Machine(
         device=chosen,
         threads=usable_cores(),
-        bf16=chosen == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False),
+        bf16=_computes_in_bf16(chosen),
+    )
+
+
+def _computes_in_bf16(device: Device) -> bool:
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Without these instructions bfloat16 is emulated: several times slower than float32.
+    return device == "cpu" and any(
+        getattr(torch.cpu, name, lambda: False)()
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
 
 

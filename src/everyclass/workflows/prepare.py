@@ -16,12 +16,15 @@ import numpy.typing as npt
 
 from everyclass.decide import Machine, choose_side, decide
 from everyclass.images.audit import examine_images, refuse_unreadable
+from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_values import Audit
 from everyclass.images.probe import short_sides
 from everyclass.images.store import ImageStore
+from everyclass.images.store_cache import open_shared
 from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
 from everyclass.settings import PRESETS, Settings, check_wishes
+from everyclass.workflows.cache_folder import cache_folder, image_limit_bytes
 from everyclass.workflows.data_source import (
     DEFAULT_FRACTION,
     SIDE_WHEN_UNKNOWN,
@@ -29,7 +32,7 @@ from everyclass.workflows.data_source import (
     check_fractions,
     split_table,
 )
-from everyclass.workflows.events import Audited, AuditProgress, DataRead, Event
+from everyclass.workflows.events import Audited, AuditProgress, DataRead, Event, ImagesKept
 from everyclass.workflows.manifest import contents_of_run
 
 
@@ -59,6 +62,7 @@ def prepare(
     preset: str | None,
     machine: Machine,
     store_folder: Path | None,
+    cached: bool = False,
     on_event: Callable[[Event], None],
 ) -> Prepared:
     """Read, split, audit and decide.
@@ -67,6 +71,8 @@ def prepare(
         wishes: settings the user gave, by name.
         preset: name of a ready recipe, or None.
         store_folder: where decoded images are kept for the training; None = nowhere.
+        cached: keep them, and what the audit saw, for later runs on the same files (`cache_folder`)
+            where they fit, and take what earlier runs kept.
     Raises:
         InputError: anything about the data or the wishes that does not work.
     """
@@ -85,12 +91,18 @@ def prepare(
         wish=wanted.get("image_size"),
     )
     threads = wanted.get("threads", machine.threads)
-    store = ImageStore(read, side=side.value, threads=threads, folder=store_folder)
+    store, sentence = open_store(
+        read, side=side.value, threads=threads, folder=store_folder, cached=cached
+    )
+    if store_folder is not None:
+        on_event(ImagesKept(sentence=sentence))
+    folder = cache_folder() / "audits"
     state = examine_images(
         read,
         side=side.value,
         threads=threads,
         store=store,
+        cache=AuditCache(folder, source=data.source, side=side.value) if cached else None,
         on_progress=lambda done, total: on_event(AuditProgress(done=done, total=total)),
     )
     contents = state.contents(len(read))
@@ -109,8 +121,42 @@ def prepare(
     )
 
 
+def open_store(
+    table: ImageTable, *, side: int, threads: int, folder: Path | None, cached: bool
+) -> tuple[ImageStore, str]:
+    """The store of decoded images, and a sentence on where it is and why there.
+
+    Args:
+        folder: of the run; None = nothing is kept.
+        cached: in the cache that runs share, where there is room; else in `folder`.
+    """
+    size = f"{ImageStore.bytes_needed(len(table), side=side) / 1e9:.2g} GB of decoded images"
+    why_not = ""
+    if cached and folder is not None:
+        place, limit = cache_folder() / "images", image_limit_bytes()
+        shared, why_not = open_shared(
+            table, side=side, threads=threads, folder=place, limit_bytes=limit
+        )
+        if shared is not None:
+            return shared, (
+                f"{size} are kept in {place} for later runs (at most {limit / 1e9:g} GB of all "
+                "data sets; EVERYCLASS_CACHE_GB changes it)."
+            )
+        why_not = f" (not for later ones: {why_not})"
+    store = ImageStore(table, side=side, threads=threads, folder=folder)
+    if store.without_file:
+        return store, f"Images are decoded anew in each epoch: {store.without_file}."
+    return store, f"{size} are kept while this run lasts{why_not}."
+
+
 def reopen(
-    data: DataSource, settings: Settings, audit: Audit, *, store_folder: Path, manifest: Path
+    data: DataSource,
+    settings: Settings,
+    audit: Audit,
+    *,
+    store_folder: Path,
+    manifest: Path,
+    cached: bool = False,
 ) -> tuple[ImageTable, ImageStore]:
     """The rows a run began with, read again; what the audit set aside stays aside."""
     read = data.read()
@@ -121,7 +167,11 @@ def reopen(
         val_fraction=settings.val_fraction,
         test_fraction=settings.test_fraction,
     )
-    store = ImageStore(
-        read, side=settings.image_size, threads=settings.threads, folder=store_folder
+    store, _ = open_store(
+        read,
+        side=settings.image_size,
+        threads=settings.threads,
+        folder=store_folder,
+        cached=cached,
     )
     return audit.drop_unreadable(table), store.take(audit.usable_rows(table))

@@ -19,10 +19,11 @@ from everyclass.images.audit_values import Audit
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.models.backbones import Backbone, build_backbone, refuse_unknown
-from everyclass.models.classifier import Classifier, Preprocessing
+from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
-from everyclass.settings import Settings
+from everyclass.settings import PRESETS, Settings
+from everyclass.workflows.compute import measured
 from everyclass.workflows.correction import Correction, build_correction
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Decided, Event, Finished
@@ -46,6 +47,8 @@ class TrainOptions:
         show_batches: show every so many batches as the tutorial does; 0 = never.
         checkpoint_seconds: between checkpoints inside an epoch.
         repair: what an alarm leads to.
+        cached: keep decoded images and audits for later runs on the same files, and use what
+            earlier ones kept.
     """
 
     wishes: Mapping[str, Any] = field(default_factory=dict)
@@ -54,6 +57,12 @@ class TrainOptions:
     show_batches: int = 0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     repair: RepairOptions = field(default_factory=RepairOptions)
+    cached: bool = False
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Names of the settings that the user decided."""
+        return frozenset({**PRESETS.get(self.preset or "", {}), **self.wishes})
 
 
 def explain(
@@ -75,9 +84,7 @@ def explain(
     )
     settings = prepared.recipe.settings
     _correction(settings, prepared.table)
-    recipe = prepared.recipe
-    if settings.pretrained:
-        recipe = _with_backbone_statistics(recipe, _backbone(settings, prepared.table))
+    recipe = _with_backbone_facts(prepared.recipe, _backbone(settings, prepared.table))
     on_event(Decided(recipe=recipe, path=None))
     return recipe
 
@@ -107,12 +114,20 @@ def train(
             preset=options.preset,
             machine=machine,
             store_folder=run.store,
+            cached=options.cached,
             on_event=on_event,
         )
         settings = prepared.recipe.settings
         _correction(settings, prepared.table)  # refused before anything is published
-        backbone = _backbone(settings, prepared.table)
-        recipe = _with_backbone_statistics(prepared.recipe, backbone)
+        recipe = _with_backbone_facts(prepared.recipe, _backbone(settings, prepared.table))
+        materials = _Materials(prepared.table, prepared.store, prepared.audit, options)
+        recipe = measured(
+            recipe,
+            lambda: materials.job(recipe, run, None),
+            n_train=int(prepared.table.counts("train").sum()),
+            fixed=options.fixed,
+            bf16=machine.bf16,
+        )
         _write_beginning(run, prepared, recipe)
     except BaseException:
         # Bad input, Ctrl-C, anything: what was prepared goes, an earlier run stays.
@@ -120,7 +135,6 @@ def train(
         raise
     run = run.publish()
     on_event(Decided(recipe=recipe, path=run.recipe))
-    materials = _Materials(prepared.table, prepared.store, prepared.audit, options)
     return _fit_and_finish(Course(run=run, recipe=recipe, start=None), materials, on_event=on_event)
 
 
@@ -154,7 +168,14 @@ def resume(
     settings = course.recipe.settings
     find_machine(settings.device)
     audit = Audit.from_dict(run.read_json(run.audit))
-    table, store = reopen(data, settings, audit, store_folder=run.store, manifest=run.manifest)
+    table, store = reopen(
+        data,
+        settings,
+        audit,
+        store_folder=run.store,
+        manifest=run.manifest,
+        cached=options.cached,
+    )
     refuse_other_data(run.manifest, table, run=str(run.path))
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
     return _fit_and_finish(course, _Materials(table, store, audit, options), on_event=on_event)
@@ -186,13 +207,15 @@ class _Materials:
             std=settings.std,
             scale=1.0 if settings.normalisation == "raw" else 255.0,
         )
+        classifier = Classifier(backbone.network, preprocessing)
+        classifier.lay_out(channels_last=settings.memory_format == "channels_last")
         return Job(
             run=run,
             table=self.table,
             settings=settings,
             correction=_correction(settings, self.table),
             store=self.store,
-            classifier=Classifier(backbone.network, preprocessing),
+            classifier=classifier,
             weights=backbone.weights,
             small_stem=backbone.small_stem,
             start=start,
@@ -256,7 +279,12 @@ def _backbone(settings: Settings, table: ImageTable) -> Backbone:
     )
 
 
-def _with_backbone_statistics(recipe: Recipe, backbone: Backbone) -> Recipe:
+def _with_backbone_facts(recipe: Recipe, backbone: Backbone) -> Recipe:
+    """What only the network knows: its statistics, and how it may lie in memory."""
+    own = next(one for one in recipe.decisions if one.name == "memory_format")
+    if own.origin == "default" and not suits_channels_last(backbone.network):
+        reason = "channels-last has been seen to crash networks with GroupNorm"
+        recipe = recipe.with_value("memory_format", "contiguous", reason)
     if recipe.settings.normalisation != "backbone" or backbone.mean is None:
         return recipe
     reason = f"what {backbone.weights} was trained with"
