@@ -20,6 +20,7 @@ def settings(**values: Any) -> Settings:
         "mean": (0.0, 0.0, 0.0),
         "std": (1.0, 1.0, 1.0),
         "device": "cpu",
+        "memory_format": "contiguous",
         "threads": 1,
         "val_fraction": 0.15,
         "test_fraction": 0.15,

@@ -67,10 +67,10 @@ def state_rounded(material: Material) -> Answer:
 
 
 def _narrow(values: list[Tensor], dtype: torch.dtype) -> bool:
-    """Whether every number fits into sixteen bits, and some number is there."""
-    if not all(bool(torch.isfinite(one).all()) and fits_into(one, dtype) for one in values):
-        return False
-    return any(bool(one.any()) for one in values)
+    """Whether every number fits into sixteen bits, and some number is there; what was too large for
+    them is infinite."""
+    known = [one[torch.isfinite(one)] for one in values]
+    return all(fits_into(one, dtype) for one in known) and any(bool(one.any()) for one in known)
 
 
 CHECKS = (
