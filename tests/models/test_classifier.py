@@ -7,7 +7,7 @@ from torch import nn
 
 from everyclass.errors import InputError
 from everyclass.images.pixels import resize
-from everyclass.models.classifier import Classifier, Preprocessing
+from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
 
 CASE = Preprocessing(side=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.5))
 
@@ -84,9 +84,11 @@ def test_the_layout_in_memory_changes_no_value() -> None:
         torch.testing.assert_close(model(images), before)
 
 
-def test_networks_with_group_norm_stay_contiguous() -> None:
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8))
+def test_networks_with_strided_1x1_convolutions_of_few_channels_stay_contiguous() -> None:
+    grouped = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GroupNorm(2, 8), nn.Conv2d(8, 4, 1, stride=2))
+    assert suits_channels_last(grouped)
+    network = nn.Sequential(nn.Conv2d(3, 8, 1, stride=2))
     model = Classifier(network, Preprocessing(side=8, mean=(0.5,) * 3, std=(0.2,) * 3))
     assert model.memory_format == torch.contiguous_format
-    with pytest.raises(InputError, match="GroupNorm"):
+    with pytest.raises(InputError, match="1x1 convolution with a stride on fewer than 8 channels"):
         model.lay_out(channels_last=True)

@@ -118,7 +118,7 @@ def test_batches_and_rates_are_those_of_the_training(
     for seen, batch in zip(case.batches, batches, strict=True):
         assert torch.equal(seen.args[0], batch.images)
         assert seen.args[0].dtype == torch.uint8
-        # Channels last, a layer of theirs may write past its memory (GroupNorm, backwards, CPU).
+        # Channels last, a strided 1x1 convolution of theirs may write past its memory (CPU).
         assert seen.args[0].is_contiguous()
         assert seen.targets is not None
         assert torch.equal(seen.targets, batch.targets)

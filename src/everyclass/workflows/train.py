@@ -283,7 +283,7 @@ def _with_backbone_facts(recipe: Recipe, backbone: Backbone) -> Recipe:
     """What only the network knows: its statistics, and how it may lie in memory."""
     own = next(one for one in recipe.decisions if one.name == "memory_format")
     if own.origin == "default" and not suits_channels_last(backbone.network):
-        reason = "channels-last has been seen to crash networks with GroupNorm"
+        reason = "channels-last has been seen to crash strided 1x1 convolutions of few channels"
         recipe = recipe.with_value("memory_format", "contiguous", reason)
     if recipe.settings.normalisation != "backbone" or backbone.mean is None:
         return recipe
