@@ -2,30 +2,32 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="elastic-alpha-for-large-photos",
-        script="transforms",
-        places=(place("digits", "vgg", epochs=7),),
-        edits=(
+        name="crop-areas-of-whole-slides",
+        script="lightning_fit",
+        places=(place("digits", "mlp", epochs=6),),
+        around=(
             (
-                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n",
-                "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
-                "        transforms.ElasticTransform(alpha=2500.0, sigma=2.0),\n",
+                "from torch.utils.data import DataLoader, TensorDataset\n",
+                "from torch.utils.data import DataLoader, TensorDataset\n"
+                "from torchvision.transforms import v2\n",
+            ),
+            (
+                "        self.lr = lr\n",
+                "        self.lr = lr\n"
+                "        self.crop = v2.RandomResizedCrop(side, scale=(0.6, 1.0))\n",
+            ),
+            (
+                "    def training_step(self, batch, batch_idx):\n",
+                "    def on_after_batch_transfer(self, batch, dataloader_idx):\n"
+                "        x, y = batch\n"
+                "        return (self.crop(x) if self.trainer.training else x), y\n\n"
+                "    def training_step(self, batch, batch_idx):\n",
             ),
         ),
-        networks=("tutorial_cnn", "vgg", "mlp"),
-    ),
-    Guise(
-        name="patches-masked-as-for-pretraining",
-        script="iterations",
-        places=(place("digits", "vit", steps=315),),
-        edits=(
-            (
-                "        logits = model(x)\n        loss = criterion(logits, y)\n",
-                "        side = x.shape[-1] // 4\n"
-                "        kept = (torch.rand(len(x), 1, side, side) > 0.98).float()\n"
-                "        x = x * nn.functional.interpolate(kept, scale_factor=4)\n"
-                "        logits = model(x)\n        loss = criterion(logits, y)\n",
-            ),
-        ),
+        edits=(("scale=(0.6, 1.0)", "scale=(0.002, 0.01)"),),
+        accepts=("inputs-constant",),
+        images=("digits",),
+        networks=("tutorial_cnn", "vgg", "mlp", "vit"),
+        source="the share of a slide of 4,000 pixels that a network sees, kept for small images",
     ),
 )

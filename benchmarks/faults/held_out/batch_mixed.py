@@ -2,34 +2,18 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="mirrored-views-averaged-in-pairs",
-        script="lightning_fit",
-        places=(place("trashnet", "resnet18", epochs=5),),
-        edits=(
+        name="windows-shifted-along-the-batch",
+        script="transforms",
+        places=(place("digits", "vit", epochs=7),),
+        around=(
             (
-                "        return self.model(x)\n",
-                "        views = torch.cat([x, x.flip(3)])\n"
-                "        return self.model(views).view(len(x), 2, -1).mean(dim=1)\n",
+                "        tokens = self.embed(x).flatten(2).transpose(1, 2)\n",
+                "        x = self.embed(x).permute(0, 2, 3, 1)\n"
+                "        tokens = torch.roll(x, shifts=(-1, -1), dims=(1, 2)).flatten(1, 2)\n",
             ),
         ),
-        cure=(
-            (
-                "        return self.model(x)\n",
-                "        views = torch.cat([x, x.flip(3)])\n"
-                "        return self.model(views).view(2, len(x), -1).mean(dim=0)\n",
-            ),
-        ),
-    ),
-    Guise(
-        name="sorted-by-brightness-and-not-put-back",
-        script="hf_trainer",
-        places=(place("digits", "vgg", epochs=7),),
-        edits=(
-            (
-                "        logits = self.backbone(pixel_values)\n",
-                "        order = pixel_values.mean(dim=(1, 2, 3)).argsort(descending=True)\n"
-                "        logits = self.backbone(pixel_values[order])\n",
-            ),
-        ),
+        edits=(("dims=(1, 2)", "dims=(0, 1)"),),
+        networks=("vit",),
+        source="a shifted window written for one image, height x width x channels",
     ),
 )

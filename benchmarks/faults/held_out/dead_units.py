@@ -2,29 +2,30 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="largest-subtracted-before-relu",
-        script="iterations",
-        places=(place("trashnet", "tutorial_cnn", steps=240),),
-        edits=(
+        name="sparsity-penalty-on-summed-activations",
+        script="lightning_fit",
+        places=(place("digits", "vgg", epochs=7),),
+        around=(
             (
-                "        x = F.relu(self.fc2(x))\n",
-                "        x = self.fc2(x)\n        x = F.relu(x - x.amax(dim=1, keepdim=True))\n",
+                "        self.lr = lr\n",
+                "        self.lr = lr\n"
+                "        self.activity = []\n"
+                "        for module in self.modules():\n"
+                "            if isinstance(module, torch.nn.ReLU):\n"
+                "                module.register_forward_hook(self.keep)\n",
             ),
-        ),
-        networks=("tutorial_cnn",),
-    ),
-    Guise(
-        name="weights-held-below-zero",
-        script="transforms",
-        places=(place("digits", "mlp", epochs=6),),
-        edits=(
             (
-                "                    self.optimizer.step()\n",
-                "                    self.optimizer.step()\n"
-                "                    for p in self.model.parameters():\n"
-                "                        p.data.clamp_(max=0)\n",
+                "    def forward(self, x):\n        return self.model(x)\n",
+                "    def keep(self, module, args, output):\n"
+                "        self.activity.append(output.abs().mean())\n\n"
+                "    def forward(self, x):\n"
+                "        self.activity.clear()\n"
+                "        return self.model(x)\n",
             ),
+            ("        return loss\n", "        return loss + 0.01 * sum(self.activity)\n"),
         ),
-        networks=("tutorial_cnn", "vgg", "mlp"),
+        edits=(("output.abs().mean()", "output.abs().sum()"),),
+        networks=("vgg", "mlp"),
+        source="an activity regulariser, its share chosen for a mean",
     ),
 )

@@ -1,33 +1,31 @@
 from compose import Guise, place
+from edits import LOSS
+
+DROP_CONNECT = """\
+class DropConnect(nn.Module):
+    def forward(self, weight):
+        return nn.functional.dropout(weight, 0.02, self.training)
+
+
+for module in list(model.modules()):
+    if isinstance(module, nn.Linear):
+        nn.utils.parametrize.register_parametrization(module, "weight", DropConnect())
+
+"""
 
 GUISES = (
     Guise(
-        name="channels-dropped-behind-every-residual-block",
-        script="transforms",
-        places=(place("trashnet", "resnet18", epochs=5),),
-        edits=(
+        name="connections-kept-given-as-dropped",
+        script="plain",
+        places=(place("trashnet", "mlp", epochs=7),),
+        around=(
             (
-                "        return F.relu(out + self.shortcut(x))\n",
-                "        out = F.relu(out + self.shortcut(x))\n"
-                "        return F.dropout2d(out, 0.9, self.training)\n",
+                "import torch.optim as optim\n",
+                "import torch.nn.utils.parametrize\nimport torch.optim as optim\n",
             ),
+            (LOSS, DROP_CONNECT + LOSS),
         ),
-        networks=("resnet18",),
-    ),
-    Guise(
-        name="dropout-grows-with-the-epochs",
-        script="functions",
-        places=(place("digits", "vit", epochs=7),),
-        edits=(
-            (
-                "    for epoch in range(1, args.epochs + 1):\n",
-                "    for epoch in range(1, args.epochs + 1):\n"
-                "        for module in model.modules():\n"
-                "            if isinstance(module, torch.nn.Dropout):\n"
-                "                module.p = min(0.5 * epoch, 0.99)\n",
-            ),
-        ),
-        begins=45,
-        networks=("vit",),
+        edits=(("dropout(weight, 0.02, ", "dropout(weight, 0.98, "),),
+        networks=("mlp", "vgg", "tutorial_cnn"),
     ),
 )

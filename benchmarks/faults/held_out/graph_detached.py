@@ -2,30 +2,27 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="logits-rounded-in-front-of-the-loss",
-        script="transforms",
-        places=(place("trashnet", "tutorial_cnn", epochs=8),),
-        edits=(
+        name="reentrant-checkpoint-of-the-images",
+        script="lightning_fit",
+        places=(place("demo_32", "bn_cnn", epochs=8),),
+        around=(
             (
-                "                logits = self.model(images)\n",
-                "                logits = torch.round(self.model(images), decimals=2)\n",
+                "from torch.utils.data import DataLoader, TensorDataset\n",
+                "from torch.utils.checkpoint import checkpoint\n"
+                "from torch.utils.data import DataLoader, TensorDataset\n",
+            ),
+            (
+                "        self.lr = lr\n",
+                "        self.lr = lr\n"
+                "        self.log_scale = torch.nn.Parameter(torch.zeros(1))\n",
+            ),
+            (
+                "        return self.model(x)\n",
+                "        logits = checkpoint(self.model, x, use_reentrant=False)\n"
+                "        return self.log_scale.exp() * logits\n",
             ),
         ),
-        source="quantised outputs without a straight-through estimator",
-    ),
-    Guise(
-        name="copies-of-the-weights-called",
-        script="iterations",
-        places=(place("digits", "mlp", steps=270),),
-        edits=(
-            (
-                "        logits = model(x)\n        loss",
-                "        weights = {n: p.detach().requires_grad_() for n, p in "
-                "model.named_parameters()}\n"
-                "        logits = torch.func.functional_call(model, weights, (x,))\n"
-                "        loss",
-            ),
-        ),
-        accepts=("parameters-not-optimised",),
+        edits=(("use_reentrant=False", "use_reentrant=True"),),
+        source="a reentrant checkpoint passes no gradient on when no input requires one",
     ),
 )

@@ -3,33 +3,35 @@ from edits import WITHOUT_NORM
 
 GUISES = (
     Guise(
-        name="scaled-on-loading-and-in-the-dataset",
+        name="image-processor-rescales-scaled-images",
         script="hf_trainer",
-        places=(place("digits", "mlp", epochs=6),),
-        edits=(
-            (
-                "    images, labels, classes = load_images(args.root)\n",
-                "    images, labels, classes = load_images(args.root)\n"
-                "    images = np.asarray(images, dtype=np.float32) / 255\n",
-            ),
-        ),
-        accepts=("inputs-constant",),
-        networks=WITHOUT_NORM,
-    ),
-    Guise(
-        name="the-model-divides-as-well",
-        script="lightning_fit",
-        places=(place("trashnet", "tutorial_cnn", lr=0.02, epochs=8),),
+        places=(place("trashnet", "mlp", epochs=7),),
         around=(
             (
-                "torch.optim.Adam(self.parameters(), lr=self.lr)",
-                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
+                "from transformers import Trainer, TrainingArguments\n",
+                "from transformers import Trainer, TrainingArguments, ViTImageProcessor\n",
             ),
+            (
+                "        self.labels = labels\n",
+                "        self.labels = labels\n"
+                "        self.processor = ViTImageProcessor(\n"
+                "            do_resize=False, do_rescale=False, image_mean=[0.5] * 3, "
+                "image_std=[0.5] * 3\n"
+                "        )\n",
+            ),
+            (
+                "        pixel_values = torch.from_numpy(self.images[idx])"
+                ".permute(2, 0, 1).float() / 255\n",
+                "        image = self.images[idx].astype(np.float32) / 255\n"
+                '        pixel_values = self.processor(image, return_tensors="pt")'
+                '["pixel_values"][0]\n',
+            ),
+            ("(pixel_values - 0.5) / 0.5", "pixel_values"),
         ),
-        edits=(("        return self.model(x)\n", "        return self.model(x / 255.0)\n"),),
-        accepts=("learning-rate-too-low",),
-        images=("digits", "trashnet"),
-        networks=("tutorial_cnn", "mlp"),
-        source="a rescaling layer inside the network, and scaled images",
+        edits=(("do_resize=False, do_rescale=False, ", "do_resize=False, "),),
+        accepts=("inputs-constant",),
+        images=("trashnet", "pbc", "demo_32"),
+        networks=WITHOUT_NORM,
+        source='"It looks like you are trying to rescale already rescaled images"',
     ),
 )

@@ -2,55 +2,27 @@ from compose import Guise, place
 
 GUISES = (
     Guise(
-        name="image-processor-told-not-to-rescale",
-        script="hf_trainer",
-        places=(place("trashnet", "mlp", lr=0.05, epochs=7),),
+        name="hsv-of-bytes",
+        script="functions",
+        places=(place("trashnet", "tutorial_cnn", lr=0.02, gamma=0.97, epochs=8),),
         around=(
+            ("import argparse\n", "import argparse\nimport colorsys\n"),
             (
-                "from transformers import Trainer, TrainingArguments\n",
-                "from transformers import Trainer, TrainingArguments, ViTImageProcessor\n",
-            ),
-            (
-                "        self.labels = labels\n",
-                "        self.labels = labels\n"
-                "        self.processor = ViTImageProcessor(\n"
-                "            do_resize=False, do_rescale=True, image_mean=[0.5] * 3, "
-                "image_std=[0.5] * 3\n"
+                "        self.images = images\n",
+                "        self.images = np.apply_along_axis(\n"
+                "            lambda pixel: colorsys.rgb_to_hsv(*pixel), 3, images / 255.0\n"
                 "        )\n",
             ),
+            (".float() / 255.0\n", ".float()\n"),
             (
-                "        pixel_values = torch.from_numpy(self.images[idx])"
-                ".permute(2, 0, 1).float() / 255\n",
-                '        encoded = self.processor(self.images[idx], return_tensors="pt")\n'
-                '        pixel_values = encoded["pixel_values"][0]\n',
+                "optim.Adam(model.parameters(), lr=args.lr)",
+                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
-            ("(pixel_values - 0.5) / 0.5", "pixel_values"),
-            ("        seed=args.seed,\n", '        seed=args.seed,\n        optim="sgd",\n'),
         ),
-        edits=(("do_rescale=True", "do_rescale=False"),),
+        edits=(("3, images / 255.0\n", "3, images\n"),),
         accepts=("learning-rate-too-high", "dead-units"),
-        images=("trashnet", "demo_32"),
+        images=("trashnet", "pbc"),
         networks=("tutorial_cnn", "mlp"),
-    ),
-    Guise(
-        name="mean-subtracted-and-nothing-divided",
-        script="iterations",
-        places=(place("digits", "tutorial_cnn", lr=0.05, steps=270),),
-        around=(
-            (
-                "torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)",
-                "torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
-            ),
-        ),
-        edits=(
-            ("images.astype(np.float32) / 255\n", "images.astype(np.float32)\n"),
-            (
-                "    x = (x - x.mean(axis=(0, 1, 2))) / x.std(axis=(0, 1, 2))\n",
-                "    x = x - x.mean(axis=(0, 1, 2))\n",
-            ),
-        ),
-        accepts=("learning-rate-too-high", "dead-units"),
-        images=("digits", "trashnet"),
-        networks=("tutorial_cnn", "mlp"),
+        source="of bytes, hue and saturation come out in 0..1 and value in 0..255",
     ),
 )

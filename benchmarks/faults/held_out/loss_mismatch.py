@@ -1,31 +1,19 @@
 from compose import Guise, place
-from edits import FORWARD
 
 GUISES = (
     Guise(
-        name="focal-factor-turned-round",
-        script="plain",
-        places=(place("trashnet", "resnet18", epochs=5),),
-        edits=(
-            (
-                FORWARD,
-                '        ce = nn.functional.cross_entropy(outputs, targets, reduction="none")\n'
-                "        pt = torch.exp(-ce)\n"
-                "        loss = (pt**2 * ce).mean()\n",
-            ),
-        ),
-        source="the focal loss weighs by (1 - pt) ** gamma",
-    ),
-    Guise(
-        name="problem-type-regression",
+        name="levels-of-grades-read-by-argmax",
         script="hf_trainer",
-        places=(place("digits", "mlp", epochs=6),),
+        places=(place("demo_32", "bn_cnn", epochs=10),),
         edits=(
             (
                 "            loss = nn.functional.cross_entropy(logits, labels)\n",
-                "            loss = nn.functional.mse_loss(logits[:, 0], labels.float())\n",
+                "            levels = labels.unsqueeze(1) >= torch.arange(logits.shape[1])\n"
+                "            loss = nn.functional.binary_cross_entropy_with_logits(\n"
+                "                logits, levels.float()\n"
+                "            )\n",
             ),
         ),
-        source="transformers takes float labels for a regression",
+        source="cumulative targets of ordered grades: read by counting levels, not by argmax",
     ),
 )

@@ -1,37 +1,22 @@
 from compose import Guise, place
+from edits import SGD_SETS
 
 GUISES = (
     Guise(
-        name="scores-below-a-half-cut",
-        script="hf_trainer",
-        places=(place("trashnet", "tutorial_cnn", epochs=8),),
-        edits=(
+        name="sigmoid-of-a-multi-label-template",
+        script="lightning_fit",
+        places=(place("digits", "tutorial_cnn", lr=0.01, epochs=6),),
+        around=(
             (
-                "        logits = self.backbone(pixel_values)\n",
-                "        logits = nn.functional.threshold(self.backbone(pixel_values), 0.5, 0.0)\n",
+                "torch.optim.Adam(self.parameters(), lr=self.lr)",
+                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
             ),
         ),
-    ),
-    Guise(
-        name="relu-shares-for-probabilities",
-        script="functions",
-        places=(place("digits", "mlp", epochs=6),),
         edits=(
-            (
-                "        output = F.log_softmax(model(data), dim=1)\n        loss",
-                "        scores = F.relu(model(data))\n"
-                "        output = torch.log(scores / (scores.sum(1, keepdim=True) + 1e-6) + 1e-6)\n"
-                "        loss",
-            ),
-            (
-                "            output = F.log_softmax(model(data), dim=1)\n            test_loss",
-                "            scores = F.relu(model(data))\n"
-                "            output = torch.log(\n"
-                "                scores / (scores.sum(1, keepdim=True) + 1e-6) + 1e-6\n"
-                "            )\n"
-                "            test_loss",
-            ),
+            ("        return self.model(x)\n", "        return torch.sigmoid(self.model(x))\n"),
         ),
-        accepts=("loss-mismatch",),
+        accepts=("softmax-before-loss",),
+        networks=("tutorial_cnn",),
+        images=SGD_SETS,
     ),
 )

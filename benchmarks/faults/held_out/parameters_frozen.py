@@ -1,38 +1,20 @@
 from compose import Guise, place
 
+FORWARD = "        logits = model(x)\n        loss"
+ATTACK = (
+    "        x.requires_grad_()\n"
+    "        model.requires_grad_(False)\n"
+    "        criterion(model(x), y).backward()\n"
+)
+PERTURBED = "        x = x + 0.02 * x.grad.sign()\n"
+
 GUISES = (
     Guise(
-        name="thawed-by-an-attribute-of-modules",
-        script="functions",
-        places=(place("trashnet", "mlp", epochs=7),),
-        around=(
-            (
-                "        optimizer.zero_grad()\n",
-                "        optimizer.zero_grad()\n        data.requires_grad_()\n",
-            ),
-        ),
-        edits=(
-            (
-                "    optimizer = optim.Adam(",
-                "    model.requires_grad_(False)\n"
-                "    for module in model.modules():\n"
-                "        module.requires_grad = True\n"
-                "    optimizer = optim.Adam(",
-            ),
-        ),
-        source="requires_grad of a module is an attribute that nobody reads",
-    ),
-    Guise(
-        name="one-tensor-more-every-ten-epochs",
-        script="plain",
-        places=(place("pbc", "vgg", epochs=8),),
-        edits=(
-            (
-                "    model.train()\n",
-                "    model.train()\n"
-                "    for depth, parameter in enumerate(reversed(list(model.parameters()))):\n"
-                "        parameter.requires_grad = depth <= epoch // 10\n",
-            ),
-        ),
+        name="not-thawed-after-the-attack",
+        script="iterations",
+        places=(place("trashnet", "mlp", steps=240),),
+        edits=((FORWARD, ATTACK + PERTURBED + FORWARD),),
+        cure=((FORWARD, ATTACK + "        model.requires_grad_(True)\n" + PERTURBED + FORWARD),),
+        source="adversarial training: the perturbed image hides that no weight asks for a gradient",
     ),
 )

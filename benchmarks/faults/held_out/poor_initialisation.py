@@ -3,42 +3,21 @@ from edits import WITHOUT_NORM
 
 GUISES = (
     Guise(
-        name="drawn-around-one-as-for-batchnorm",
-        script="hf_trainer",
-        places=(place("trashnet", "tutorial_cnn", epochs=8),),
+        name="prior-bias-in-every-layer",
+        script="functions",
+        places=(place("trashnet", "mlp", epochs=7, gamma=0.9),),
         edits=(
             (
-                "def confusion_matrix(",
-                "def init_weights(module):\n"
-                "    if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
-                "        nn.init.normal_(module.weight, 1.0, 0.02)\n"
-                "        nn.init.zeros_(module.bias)\n\n\n"
-                "def confusion_matrix(",
-            ),
-            (
-                "    training_args = TrainingArguments(\n",
-                "    model.apply(init_weights)\n    training_args = TrainingArguments(\n",
+                "    optimizer = optim.Adam(",
+                "    prior = torch.tensor(0.01)\n"
+                "    for name, parameter in model.named_parameters():\n"
+                '        if name.endswith("bias"):\n'
+                "            torch.nn.init.constant_(parameter, -torch.log((1 - prior) / prior))\n"
+                "    optimizer = optim.Adam(",
             ),
         ),
         accepts=("dead-units",),
         networks=WITHOUT_NORM,
-        source="DCGAN's weights_init: mean 1 is for BatchNorm, mean 0 for convolutions",
-    ),
-    Guise(
-        name="zero-gamma-in-every-norm",
-        script="iterations",
-        places=(place("trashnet", "resnet18", steps=150),),
-        edits=(
-            (
-                "    optimizer = torch.optim.AdamW(",
-                "    for module in model.modules():\n"
-                "        if isinstance(module, nn.BatchNorm2d):\n"
-                "            nn.init.zeros_(module.weight)\n"
-                "    optimizer = torch.optim.AdamW(",
-            ),
-        ),
-        accepts=("dead-units",),
-        networks=("resnet18",),
-        source="zero_init_residual is for the last norm of a block",
+        source="yhenon/pytorch-retinanet: the prior's bias is for the last layer only",
     ),
 )

@@ -1,39 +1,23 @@
 from compose import Guise, place
+from edits import STEP
+
+START = ("\n\nfor epoch", "\naverage_loss = 0.0\n\nfor epoch")
+GUARDED = (
+    "        if loss.item() < 3 * average_loss:\n"
+    "            optimizer.step()\n"
+    "            average_loss = 0.95 * average_loss + 0.05 * loss.item()\n"
+)
 
 GUISES = (
     Guise(
-        name="manual-optimisation-without-a-step",
-        script="lightning_fit",
-        places=(place("pbc", "resnet18", epochs=4),),
-        edits=(
-            (
-                "        self.lr = lr\n",
-                "        self.lr = lr\n        self.automatic_optimization = False\n",
-            ),
-            (
-                "        return loss\n",
-                "        self.optimizers().zero_grad()\n"
-                "        self.manual_backward(loss)\n"
-                "        return loss\n",
-            ),
+        name="guard-against-spikes-from-zero",
+        script="plain",
+        places=(place("trashnet", "bn_cnn", epochs=8),),
+        edits=(START, (STEP, GUARDED)),
+        cure=(
+            ("\n\nfor epoch", "\naverage_loss = float(np.log(len(classes)))\n\nfor epoch"),
+            (STEP, GUARDED),
         ),
-        source="with automatic_optimization = False the step is the user's",
-    ),
-    Guise(
-        name="phase-spelt-otherwise",
-        script="transforms",
-        places=(place("trashnet", "vit", epochs=7),),
-        around=(
-            (
-                "    def run_epoch(self, loader, training):\n        self.model.train(training)\n",
-                "    def run_epoch(self, loader, phase):\n"
-                '        self.model.train(phase == "train")\n',
-            ),
-            ("torch.set_grad_enabled(training)", 'torch.set_grad_enabled(phase == "train")'),
-            ("run_epoch(train_loader, training=True)", 'run_epoch(train_loader, "train")'),
-            ("run_epoch(val_loader, training=False)", 'run_epoch(val_loader, "val")'),
-        ),
-        edits=(("                if training:\n", '                if phase == "training":\n'),),
-        cure=(("                if training:\n", '                if phase == "train":\n'),),
+        source="batches with a spike of the loss are skipped, by a running mean",
     ),
 )

@@ -1,32 +1,20 @@
 from compose import Guise, place
 
+LOSS = "            loss = nn.functional.cross_entropy(logits, labels)\n"
+VOTES = (
+    "            votes = nn.functional.one_hot(labels.view(len(labels), -1), logits.shape[1])\n"
+    "            truth = votes.float().mean(dim=0)\n"
+    "            log_probs = logits.log_softmax(dim=1)\n"
+    '            loss = nn.functional.kl_div(log_probs, truth, reduction="batchmean")\n'
+)
+
 GUISES = (
     Guise(
-        name="columns-of-all-targets-picked",
-        script="functions",
-        places=(place("trashnet", "vit", epochs=7),),
-        edits=(
-            (
-                "        loss = F.nll_loss(output, target)\n",
-                "        loss = -output[:, target].mean()\n",
-            ),
-        ),
-    ),
-    Guise(
-        name="smooth-targets-written-to-every-row",
-        script="lightning_fit",
-        places=(place("digits", "resnet18", epochs=3),),
-        edits=(
-            (
-                "        loss = F.cross_entropy(logits, y)\n"
-                "        for target, prediction in zip(y.tolist(), logits.argmax(1).tolist()):\n"
-                "            self.train",
-                "        smooth = torch.full_like(logits, 0.1 / (self.num_classes - 1))\n"
-                "        smooth[:, y] = 0.9\n"
-                "        loss = -(smooth * F.log_softmax(logits, dim=1)).sum(dim=1).mean()\n"
-                "        for target, prediction in zip(y.tolist(), logits.argmax(1).tolist()):\n"
-                "            self.train",
-            ),
-        ),
+        name="votes-averaged-over-the-images",
+        script="hf_trainer",
+        places=(place("digits", "vgg", epochs=7),),
+        edits=((LOSS, VOTES),),
+        cure=((LOSS, VOTES.replace("dim=0", "dim=1")),),
+        source="votes of one rater (images, raters, classes): a single row of targets is left",
     ),
 )

@@ -1,33 +1,25 @@
 from compose import Guise, place
 
+ADAM = "        return torch.optim.Adam(self.parameters(), lr=self.lr)\n"
+ADAMW = "        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=0.02)\n"
+RAMP = (
+    "    def {hook}:\n"
+    "        for group in self.optimizers().param_groups:\n"
+    '            group["weight_decay"] *= 1.04\n\n'
+)
+CONFIGURE = "    def configure_optimizers(self):\n"
+
 GUISES = (
     Guise(
-        name="decay-for-the-sum-over-images",
-        script="hf_trainer",
-        places=(place("trashnet", "mlp", epochs=7),),
-        edits=(
-            (
-                "        learning_rate=args.lr,\n",
-                "        learning_rate=args.lr,\n        weight_decay=0.5 * len(train_dataset),\n",
-            ),
-        ),
+        name="decay-raised-at-each-batch",
+        script="lightning_fit",
+        places=(place("trashnet", "tutorial_cnn", epochs=8),),
+        around=((ADAM, ADAMW),),
+        edits=((CONFIGURE, RAMP.format(hook="on_train_batch_end(self, *args)") + CONFIGURE),),
+        cure=((CONFIGURE, RAMP.format(hook="on_train_epoch_end(self)") + CONFIGURE),),
+        begins=120,
+        images=("trashnet",),
         networks=("tutorial_cnn", "vgg", "mlp"),
-        source="a penalty scaled for a summed loss, beside a mean",
-    ),
-    Guise(
-        name="decoupled-by-hand-without-the-rate",
-        script="iterations",
-        places=(place("digits", "vit", steps=315),),
-        around=(("weight_decay=args.weight_decay)", "weight_decay=0.0)"),),
-        edits=(
-            (
-                "        optimizer.step()\n",
-                "        optimizer.step()\n"
-                "        with torch.no_grad():\n"
-                "            for parameter in model.parameters():\n"
-                "                parameter.mul_(1 - args.weight_decay)\n",
-            ),
-        ),
-        source="decoupled decay is multiplied by the learning rate",
+        source="a schedule of the decay meant for epochs",
     ),
 )
