@@ -4,7 +4,7 @@
         [--out speed.txt] [--quick]
 
 FOLDER holds a folder a class. `peer/bin/python` has what peers need (`pip install
-cleanvision==0.3.7 fastai==2.8.12`); without it these peers are left out, and that is said. DATA holds
+cleanvision==0.3.7 fastai==2.8.12`); without it these peers are left out, and that is said. DATA has
 trashnet/ and pbc_128/ for the time to quality. `--quick` takes few images and repeats: for a look,
 not for figures.
 
