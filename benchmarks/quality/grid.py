@@ -17,7 +17,7 @@ judged on the same test images, which are about even.
 
 A finished cell is a line of OUT/cells.jsonl and is not run again. Cells are taken seed by seed, in
 the order of the sets, so that an interrupted grid is a fair part of it; `--seconds` stops it
-between two cells. The calibration error is taken after temperature scaling on the validation images.
+between two cells. The calibration error is that after temperature scaling on validation images.
 Printed: mean over seeds with its standard error; empty cells as such.
 """
 
