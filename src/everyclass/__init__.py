@@ -31,6 +31,17 @@ _HOME = {
     "shift_prior": "everyclass.imbalance.prior",
     "stream_prior": "everyclass.imbalance.prior",
     "sweep_tau": "everyclass.imbalance.prior",
+    "ClassBalancedFocalLoss": "everyclass.imbalance.focal",
+    "focal_loss": "everyclass.imbalance.focal",
+    "CosineLinear": "everyclass.imbalance.margins",
+    "ldam_loss": "everyclass.imbalance.margins",
+    "ldam_margins": "everyclass.imbalance.margins",
+    "deferred_weights": "everyclass.imbalance.deferral",
+    "first_late_epoch": "everyclass.imbalance.deferral",
+    "label_aware_cross_entropy": "everyclass.imbalance.smoothing",
+    "label_aware_smoothing": "everyclass.imbalance.smoothing",
+    "class_temperature_cross_entropy": "everyclass.imbalance.temperature",
+    "class_temperatures": "everyclass.imbalance.temperature",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -63,9 +74,14 @@ if TYPE_CHECKING:
     from everyclass.images.readers import read_table
     from everyclass.images.split import assign_splits
     from everyclass.images.table import ImageTable
+    from everyclass.imbalance.deferral import deferred_weights, first_late_epoch
+    from everyclass.imbalance.focal import ClassBalancedFocalLoss, focal_loss
     from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
+    from everyclass.imbalance.margins import CosineLinear, ldam_loss, ldam_margins
     from everyclass.imbalance.prior import log_prior, shift_prior, stream_prior, sweep_tau
     from everyclass.imbalance.sampling import epoch_order
+    from everyclass.imbalance.smoothing import label_aware_cross_entropy, label_aware_smoothing
+    from everyclass.imbalance.temperature import class_temperature_cross_entropy, class_temperatures
     from everyclass.imbalance.weights import (
         balanced_weights,
         effective_number_weights,
@@ -82,6 +98,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Audit",
     "CheckResult",
+    "ClassBalancedFocalLoss",
+    "CosineLinear",
     "DataSource",
     "Diagnosis",
     "Evaluation",
@@ -97,12 +115,21 @@ __all__ = [
     "balanced_weights",
     "check",
     "check_case",
+    "class_temperature_cross_entropy",
+    "class_temperatures",
+    "deferred_weights",
     "diagnose",
     "diagnose_case",
     "effective_number_weights",
     "epoch_order",
     "evaluate_predictions",
+    "first_late_epoch",
+    "focal_loss",
     "inverse_frequency_weights",
+    "label_aware_cross_entropy",
+    "label_aware_smoothing",
+    "ldam_loss",
+    "ldam_margins",
     "load_image",
     "load_model",
     "log_prior",
