@@ -42,6 +42,18 @@ _HOME = {
     "label_aware_smoothing": "everyclass.imbalance.smoothing",
     "class_temperature_cross_entropy": "everyclass.imbalance.temperature",
     "class_temperatures": "everyclass.imbalance.temperature",
+    "Mixed": "everyclass.imbalance.mixing",
+    "cutmix": "everyclass.imbalance.mixing",
+    "mixup": "everyclass.imbalance.mixing",
+    "remix": "everyclass.imbalance.mixing",
+    "remix_shares": "everyclass.imbalance.mixing",
+    "repeat_factor_order": "everyclass.imbalance.repeats",
+    "repeat_factor_prior": "everyclass.imbalance.repeats",
+    "repeat_factors": "everyclass.imbalance.repeats",
+    "progressive_order": "everyclass.imbalance.sampling",
+    "progressive_power": "everyclass.imbalance.sampling",
+    "rank_share": "everyclass.imbalance.sampling",
+    "sampled_prior": "everyclass.imbalance.sampling",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -78,8 +90,20 @@ if TYPE_CHECKING:
     from everyclass.imbalance.focal import ClassBalancedFocalLoss, focal_loss
     from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
     from everyclass.imbalance.margins import CosineLinear, ldam_loss, ldam_margins
+    from everyclass.imbalance.mixing import Mixed, cutmix, mixup, remix, remix_shares
     from everyclass.imbalance.prior import log_prior, shift_prior, stream_prior, sweep_tau
-    from everyclass.imbalance.sampling import epoch_order
+    from everyclass.imbalance.repeats import (
+        repeat_factor_order,
+        repeat_factor_prior,
+        repeat_factors,
+    )
+    from everyclass.imbalance.sampling import (
+        epoch_order,
+        progressive_order,
+        progressive_power,
+        rank_share,
+        sampled_prior,
+    )
     from everyclass.imbalance.smoothing import label_aware_cross_entropy, label_aware_smoothing
     from everyclass.imbalance.temperature import class_temperature_cross_entropy, class_temperatures
     from everyclass.imbalance.weights import (
@@ -107,6 +131,7 @@ __all__ = [
     "Finding",
     "ImageTable",
     "InputError",
+    "Mixed",
     "Monitor",
     "Recipe",
     "TrainOptions",
@@ -117,6 +142,7 @@ __all__ = [
     "check_case",
     "class_temperature_cross_entropy",
     "class_temperatures",
+    "cutmix",
     "deferred_weights",
     "diagnose",
     "diagnose_case",
@@ -134,8 +160,18 @@ __all__ = [
     "load_model",
     "log_prior",
     "logit_adjusted_cross_entropy",
+    "mixup",
+    "progressive_order",
+    "progressive_power",
+    "rank_share",
     "read_table",
+    "remix",
+    "remix_shares",
+    "repeat_factor_order",
+    "repeat_factor_prior",
+    "repeat_factors",
     "resume",
+    "sampled_prior",
     "shift_prior",
     "square_root_weights",
     "stream_prior",

@@ -42,7 +42,7 @@ def focal_loss(
             mixture of those of the class ids).
         gamma: >= 0; 0 is (weighted) cross-entropy.
         weights: (C,) float, see `weights.py`; None for none.
-        label_smoothing: e in [0, 1]: (1 - e) times the loss, plus e times its mean over the answers.
+        label_smoothing: e in [0, 1]: (1 - e) times the loss plus e times its mean over answers.
     Returns:
         () float32, or float64 for float64 logits.
     Raises:

@@ -67,7 +67,7 @@ def ldam_loss(
         margins: (C,) float, `ldam_margins`.
         scale: s, the one that the logits carry.
         weights: (C,) float for the late epochs (`deferred_weights`); None for none.
-        label_smoothing: e in [0, 1]: (1 - e) times the loss, plus e times its mean over the answers.
+        label_smoothing: e in [0, 1]: (1 - e) times the loss plus e times its mean over answers.
     Returns:
         () float32, or float64 for float64 logits.
     Raises:
