@@ -54,6 +54,14 @@ _HOME = {
     "progressive_power": "everyclass.imbalance.sampling",
     "rank_share": "everyclass.imbalance.sampling",
     "sampled_prior": "everyclass.imbalance.sampling",
+    "HeadTraining": "everyclass.imbalance.heads",
+    "learn_scales": "everyclass.imbalance.heads",
+    "retrain_head": "everyclass.imbalance.heads",
+    "tau_normalised": "everyclass.imbalance.heads",
+    "Offsets": "everyclass.imbalance.offsets",
+    "find_offsets": "everyclass.imbalance.offsets",
+    "average_states": "everyclass.imbalance.averaging",
+    "load_average": "everyclass.imbalance.averaging",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -86,11 +94,14 @@ if TYPE_CHECKING:
     from everyclass.images.readers import read_table
     from everyclass.images.split import assign_splits
     from everyclass.images.table import ImageTable
+    from everyclass.imbalance.averaging import average_states, load_average
     from everyclass.imbalance.deferral import deferred_weights, first_late_epoch
     from everyclass.imbalance.focal import ClassBalancedFocalLoss, focal_loss
+    from everyclass.imbalance.heads import HeadTraining, learn_scales, retrain_head, tau_normalised
     from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
     from everyclass.imbalance.margins import CosineLinear, ldam_loss, ldam_margins
     from everyclass.imbalance.mixing import Mixed, cutmix, mixup, remix, remix_shares
+    from everyclass.imbalance.offsets import Offsets, find_offsets
     from everyclass.imbalance.prior import log_prior, shift_prior, stream_prior, sweep_tau
     from everyclass.imbalance.repeats import (
         repeat_factor_order,
@@ -129,14 +140,17 @@ __all__ = [
     "Evaluation",
     "EveryclassError",
     "Finding",
+    "HeadTraining",
     "ImageTable",
     "InputError",
     "Mixed",
     "Monitor",
+    "Offsets",
     "Recipe",
     "TrainOptions",
     "assign_splits",
     "audit_images",
+    "average_states",
     "balanced_weights",
     "check",
     "check_case",
@@ -149,6 +163,7 @@ __all__ = [
     "effective_number_weights",
     "epoch_order",
     "evaluate_predictions",
+    "find_offsets",
     "first_late_epoch",
     "focal_loss",
     "inverse_frequency_weights",
@@ -156,6 +171,8 @@ __all__ = [
     "label_aware_smoothing",
     "ldam_loss",
     "ldam_margins",
+    "learn_scales",
+    "load_average",
     "load_image",
     "load_model",
     "log_prior",
@@ -171,11 +188,13 @@ __all__ = [
     "repeat_factor_prior",
     "repeat_factors",
     "resume",
+    "retrain_head",
     "sampled_prior",
     "shift_prior",
     "square_root_weights",
     "stream_prior",
     "sweep_tau",
+    "tau_normalised",
     "train",
     "watch",
     "weighted_cross_entropy",

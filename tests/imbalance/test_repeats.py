@@ -64,7 +64,7 @@ def test_every_image_comes_in_every_epoch_and_classes_have_their_shares(
 
 
 def test_a_class_that_is_not_repeated_comes_once_an_epoch() -> None:
-    labels = shuffled_labels([200, 80, 4])
+    labels = shuffled_labels([200, 120, 4])
     for epoch in range(6):
         order = repeat_factor_order(labels, seed=3, epoch=epoch)
         for c in (0, 1):

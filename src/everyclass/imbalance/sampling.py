@@ -143,8 +143,8 @@ def whole_draws(wished: NDArray[np.float64]) -> Order:
     those with the epoch, the difference is within two of the epoch's own wish, and not negative
     where that is 1 or more.
     """
-    draws: Order = np.diff(np.rint(np.cumsum(wished)).astype(np.int64), prepend=0)
-    return draws
+    ends = np.rint(np.cumsum(wished)).astype(np.int64)
+    return np.diff(ends, prepend=0)
 
 
 def rank_share(order: Order, *, rank: int, world_size: int) -> Order:
