@@ -62,6 +62,7 @@ _HOME = {
     "find_offsets": "everyclass.imbalance.offsets",
     "average_states": "everyclass.imbalance.averaging",
     "load_average": "everyclass.imbalance.averaging",
+    "fitted_prior": "everyclass.imbalance.prior",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -102,7 +103,13 @@ if TYPE_CHECKING:
     from everyclass.imbalance.margins import CosineLinear, ldam_loss, ldam_margins
     from everyclass.imbalance.mixing import Mixed, cutmix, mixup, remix, remix_shares
     from everyclass.imbalance.offsets import Offsets, find_offsets
-    from everyclass.imbalance.prior import log_prior, shift_prior, stream_prior, sweep_tau
+    from everyclass.imbalance.prior import (
+        fitted_prior,
+        log_prior,
+        shift_prior,
+        stream_prior,
+        sweep_tau,
+    )
     from everyclass.imbalance.repeats import (
         repeat_factor_order,
         repeat_factor_prior,
@@ -165,6 +172,7 @@ __all__ = [
     "evaluate_predictions",
     "find_offsets",
     "first_late_epoch",
+    "fitted_prior",
     "focal_loss",
     "inverse_frequency_weights",
     "label_aware_cross_entropy",

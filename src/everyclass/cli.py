@@ -171,8 +171,10 @@ def train(
         list[str] | None,
         typer.Option(
             help="none, balanced-sampling, sqrt-sampling, late-balanced-sampling, "
-            "logit-adjustment, weights-inverse, weights-balanced, weights-sqrt or "
-            "weights-effective.",
+            "progressive-sampling, repeat-factor-sampling, logit-adjustment (balanced softmax), "
+            "weights-inverse, weights-balanced, weights-sqrt, weights-effective, "
+            "weights-deferred, focal, class-balanced-focal, ldam-drw, label-aware-smoothing or "
+            "class-temperature.",
         ),
     ] = None,
     augmentation: Annotated[

@@ -202,6 +202,13 @@ def test_events_come_in_order(image_folder: Path, tmp_path: Path) -> None:
         {"imbalance": ["late-balanced-sampling"], "ema_decay": 0.9, "augmentation": ["rotation"]},
         {"imbalance": ["sqrt-sampling"], "label_smoothing": 0.1, "selection": "last"},
         {"imbalance": [], "precision": "bf16", "optimizer": "adam", "early_stop_epochs": 1},
+        {"imbalance": ["progressive-sampling", "focal"]},
+        {"imbalance": ["repeat-factor-sampling"]},
+        {"imbalance": ["weights-deferred"]},
+        {"imbalance": ["class-balanced-focal"]},
+        {"imbalance": ["ldam-drw"]},
+        {"imbalance": ["balanced-sampling", "label-aware-smoothing"]},
+        {"imbalance": ["class-temperature"]},
     ],
 )
 def test_every_option_of_the_recipe_trains(

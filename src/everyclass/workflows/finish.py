@@ -6,7 +6,7 @@ Comes in: a trained job. Goes out: `model.safetensors`, `model.json`, `evaluatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 
 from everyclass.contracts import DecisionKind, Evaluation
 from everyclass.images.table import SPLITS, ImageTable, SplitName
-from everyclass.imbalance.prior import sweep_tau
+from everyclass.imbalance.prior import fitted_prior, sweep_tau
 from everyclass.models.decision import Decision
 from everyclass.models.file import SavedModel, save_model
 from everyclass.stats.calibration import fit_temperature
@@ -60,6 +60,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
         classifier=classifier,
         name=settings.model,
         small_stem=job.small_stem,
+        cosine_head=job.cosine_head,
         classes=table.classes,
         decision=decision,
     )
@@ -102,8 +103,15 @@ def choose_decision(
         logits_prior=tuple(correction.logits_prior.tolist()),
         natural_prior=tuple(correction.natural_prior.tolist()),
     )
+    sentences = list[str]()
+    if not correction.prior_is_exact and len(targets):
+        plain = replace(plain, logits_prior=_estimated_prior(logits, targets, correction))
+        sentences.append(
+            "The prior that the logits imply was estimated on validation images: no formula gives "
+            "it for this loss."
+        )
     fit = fit_temperature(plain.natural_logits(logits), targets)
-    sentences = [f"Temperature: {fit.sentence}."]
+    sentences.append(f"Temperature: {fit.sentence}.")
     tau = 0.0
     if tau_sweep:
         sweep = sweep_tau(
@@ -120,6 +128,18 @@ def choose_decision(
         tau=tau,
     )
     return decision, tuple(sentences)
+
+
+def _estimated_prior(
+    logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], correction: Correction
+) -> tuple[float, ...]:
+    found = fitted_prior(
+        torch.from_numpy(logits),
+        torch.from_numpy(targets),
+        natural_prior=torch.from_numpy(correction.natural_prior),
+        expected=torch.from_numpy(correction.logits_prior),
+    )
+    return tuple(found.tolist())
 
 
 def evaluate_logits(

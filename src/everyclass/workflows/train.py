@@ -218,6 +218,7 @@ class _Materials:
             classifier=classifier,
             weights=backbone.weights,
             small_stem=backbone.small_stem,
+            cosine_head=backbone.cosine_head,
             start=start,
             show_batches=self.options.show_batches,
             checkpoint_seconds=self.options.checkpoint_seconds,
@@ -276,6 +277,7 @@ def _backbone(settings: Settings, table: ImageTable) -> Backbone:
         seed=settings.seed,
         pretrained=settings.pretrained,
         weights_file=settings.weights_file,
+        cosine_head="ldam-drw" in settings.imbalance,
     )
 
 
