@@ -63,6 +63,9 @@ _HOME = {
     "average_states": "everyclass.imbalance.averaging",
     "load_average": "everyclass.imbalance.averaging",
     "fitted_prior": "everyclass.imbalance.prior",
+    "CompareOptions": "everyclass.workflows.compare",
+    "Comparison": "everyclass.workflows.compare",
+    "compare": "everyclass.workflows.compare",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -134,6 +137,7 @@ if TYPE_CHECKING:
     from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
     from everyclass.stats.evaluation import evaluate_predictions
+    from everyclass.workflows.compare import CompareOptions, Comparison, compare
     from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.train import TrainOptions, resume, train
 
@@ -141,6 +145,8 @@ __all__ = [
     "Audit",
     "CheckResult",
     "ClassBalancedFocalLoss",
+    "CompareOptions",
+    "Comparison",
     "CosineLinear",
     "DataSource",
     "Diagnosis",
@@ -163,6 +169,7 @@ __all__ = [
     "check_case",
     "class_temperature_cross_entropy",
     "class_temperatures",
+    "compare",
     "cutmix",
     "deferred_weights",
     "diagnose",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from everyclass.compare_command import compare
 from everyclass.errors import EveryclassError, InputError
 from everyclass.options import (
     Data,
@@ -56,6 +57,7 @@ app = typer.Typer(
 
 
 app.command(context_settings={"allow_interspersed_args": False})(run)
+app.command()(compare)
 
 
 def _version(asked: bool) -> None:

@@ -360,6 +360,24 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert results(out) == results(uninterrupted)
 
 
+@pytest.mark.parametrize("name", ["ldam-drw", "weights-deferred", "progressive-sampling"])
+def test_what_changes_with_the_epoch_is_resumed_exactly(
+    name: str, image_folder: Path, tmp_path: Path
+) -> None:
+    data, own = DataSource(source=str(image_folder)), options(imbalance=[name])
+    train(data, tmp_path / "whole", own, on_event=quiet)
+
+    def stop_after_two(event: Event) -> None:  # before the last epoch, in which weights come in
+        if isinstance(event, EpochDone) and event.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "parts", own, on_event=stop_after_two)
+    resume(data, tmp_path / "parts", TrainOptions(), on_event=quiet)
+    assert results(tmp_path / "parts") == results(tmp_path / "whole")
+    load_model(tmp_path / "parts")
+
+
 # -- refusals --------------------------------------------------------------------------------------
 
 

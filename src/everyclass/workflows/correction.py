@@ -77,6 +77,8 @@ _LOSSES: tuple[Imbalance, ...] = (
     "class-temperature",
 )
 _DEFERRED: tuple[Imbalance, ...] = ("weights-deferred", "ldam-drw")
+_MOVING: tuple[Imbalance, ...] = ("weights-deferred", "progressive-sampling")
+"""What comes in so late, at so low a rate, that the logits stop on the way to its prior."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +107,8 @@ class Correction:
         natural_prior: (C,) float64, class frequencies of the training images.
         weights: (C,) the loss weights, None without.
         late: the loss of the last epochs, where it is another one.
-        prior_is_exact: whether `logits_prior` follows from the loss; else it is near, and
-            validation images tell.
+        prior_is_exact: whether `logits_prior` follows from how it is trained; else it is about
+            that, and validation images tell.
         is_cross_entropy: whether the loss is a cross-entropy, of shifted logits perhaps.
     """
 
@@ -174,6 +176,7 @@ def build_correction(
         )
     tau = 1.0 if "logit-adjustment" in names else 0.0
     stream = _stream(names, counts)
+    plain = all(name not in _LOSSES or name == "logit-adjustment" for name in names)
     prior = stream if weights is None else _times(stream, weights)
     return Correction(
         epoch_order=_order(names, labels, epochs=epochs, seed=seed),
@@ -182,8 +185,8 @@ def build_correction(
         natural_prior=_exact(counts.double() / counts.sum()),
         weights=_numbers(own),
         late=late,
-        prior_is_exact=all(name not in _LOSSES or name == "logit-adjustment" for name in names),
-        is_cross_entropy=all(name not in _LOSSES or name == "logit-adjustment" for name in names),
+        prior_is_exact=plain and not any(name in _MOVING for name in names),
+        is_cross_entropy=plain,
     )
 
 

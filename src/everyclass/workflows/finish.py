@@ -108,7 +108,7 @@ def choose_decision(
         plain = replace(plain, logits_prior=_estimated_prior(logits, targets, correction))
         sentences.append(
             "The prior that the logits imply was estimated on validation images: no formula gives "
-            "it for this loss."
+            "it for this correction."
         )
     fit = fit_temperature(plain.natural_logits(logits), targets)
     sentences.append(f"Temperature: {fit.sentence}.")
