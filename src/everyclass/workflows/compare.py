@@ -34,7 +34,6 @@ FIGURES: tuple[tuple[str, str], ...] = (
 )
 """What methods are compared by: key, and words."""
 
-DEFAULT_METHODS = ("none", "balanced-sampling", "logit-adjustment", "weights-balanced")
 RESULT = "comparison.json"
 
 
