@@ -175,8 +175,8 @@ def train(
             help="none, balanced-sampling, sqrt-sampling, late-balanced-sampling, "
             "progressive-sampling, repeat-factor-sampling, logit-adjustment (balanced softmax), "
             "weights-inverse, weights-balanced, weights-sqrt, weights-effective, "
-            "weights-deferred, focal, class-balanced-focal, ldam-drw, label-aware-smoothing or "
-            "class-temperature.",
+            "weights-deferred, focal, class-balanced-focal, ldam-drw, label-aware-smoothing, "
+            "class-temperature; after training: crt, lws, tau-norm or offsets.",
         ),
     ] = None,
     augmentation: Annotated[

@@ -35,6 +35,10 @@ Imbalance = Literal[
     "ldam-drw",
     "label-aware-smoothing",
     "class-temperature",
+    "crt",
+    "lws",
+    "tau-norm",
+    "offsets",
 ]
 Selection = Literal["balanced_accuracy", "macro_f1", "accuracy", "last"]
 Precision = Literal["fp32", "bf16", "fp16"]

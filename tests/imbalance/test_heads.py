@@ -68,6 +68,13 @@ def test_a_retrained_head_is_scikit_learns_balanced_regression() -> None:
     assert float(np.abs(ours - oracle.predict_proba(test_rows.numpy())).mean()) < 0.02
 
 
+def test_the_scale_of_the_features_does_not_matter() -> None:
+    rows, labels = features()
+    one = retrain_head(rows, labels, n_classes=3, seed=0)
+    large = retrain_head(32 * rows, labels, n_classes=3, seed=0)
+    torch.testing.assert_close(large(32 * rows), one(rows), rtol=1e-3, atol=1e-3)
+
+
 def test_balanced_draws_bring_the_rare_class_back_and_natural_ones_do_not() -> None:
     rows, labels = features()
     test_rows, test_labels = features((500, 500, 500), seed=1)

@@ -209,6 +209,10 @@ def test_events_come_in_order(image_folder: Path, tmp_path: Path) -> None:
         {"imbalance": ["ldam-drw"]},
         {"imbalance": ["balanced-sampling", "label-aware-smoothing"]},
         {"imbalance": ["class-temperature"]},
+        {"imbalance": ["crt"]},
+        {"imbalance": ["lws"]},
+        {"imbalance": ["tau-norm"]},
+        {"imbalance": ["offsets"]},
     ],
 )
 def test_every_option_of_the_recipe_trains(
@@ -360,7 +364,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert results(out) == results(uninterrupted)
 
 
-@pytest.mark.parametrize("name", ["ldam-drw", "weights-deferred", "progressive-sampling"])
+@pytest.mark.parametrize("name", ["ldam-drw", "weights-deferred", "progressive-sampling", "crt"])
 def test_what_changes_with_the_epoch_is_resumed_exactly(
     name: str, image_folder: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,9 @@ from everyclass.errors import InputError
 from everyclass.imbalance.sampling import epoch_order
 from everyclass.seeding import stream_seed
 
+LENGTH = 4.0
+"""Features are brought to this length, in the root mean square, while a head is learned."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadTraining:
@@ -102,6 +105,11 @@ def retrain_head(
     """
     how = training or HeadTraining()
     rows = _checked(features, labels, n_classes)
+    # Features of any scale are learned from at the same rate: the largest one that holds depends
+    # on their lengths, and those differ by a factor of 30 between networks.
+    length = float(rows.pow(2).sum(dim=1).mean().sqrt()) if len(rows) else 0.0
+    scale = LENGTH / length if length > 0 else 1.0
+    rows = scale * rows
     head = nn.Linear(rows.shape[1], n_classes, device=rows.device)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -111,6 +119,8 @@ def retrain_head(
     ]
     optimizer = torch.optim.SGD(groups, lr=how.learning_rate, momentum=0.9)
     _learn(head, optimizer, rows, labels, seed=seed, how=how)
+    with torch.no_grad():
+        head.weight.mul_(scale)
     return head
 
 

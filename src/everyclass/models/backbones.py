@@ -106,8 +106,12 @@ def build_backbone(
     )
 
 
-def _make_head_cosine(network: nn.Module, name: str, n_classes: int) -> None:
-    """Put a `CosineLinear` in the place of the last linear layer, which must give the logits."""
+def last_layer(network: nn.Module, name: str, n_classes: int) -> tuple[str, nn.Linear]:
+    """The linear layer that gives the logits, and its path in the network.
+
+    Raises:
+        InputError: there is none.
+    """
     layers = [
         (path, module)
         for path, module in network.named_modules()
@@ -115,14 +119,18 @@ def _make_head_cosine(network: nn.Module, name: str, n_classes: int) -> None:
     ]
     if not layers:
         raise InputError(
-            f"{name} ends in no linear layer with {n_classes} outputs, and LDAM needs one to put "
-            "cosines in its place.",
+            f"{name} ends in no linear layer with {n_classes} outputs; a correction that works on "
+            "that layer cannot be used.",
             remedy="Choose another --model or another --imbalance.",
         )
-    path, last = layers[-1]
+    return layers[-1]
+
+
+def _make_head_cosine(network: nn.Module, name: str, n_classes: int) -> None:
+    """Put a `CosineLinear` in the place of the last layer."""
+    path, last = last_layer(network, name, n_classes)
     parent, _, own = path.rpartition(".")
-    head = CosineLinear(last.in_features, n_classes)
-    setattr(network.get_submodule(parent), own, head)
+    setattr(network.get_submodule(parent), own, CosineLinear(last.in_features, n_classes))
 
 
 def _from_scratch(network: nn.Module, weights: str, *, small_stem: bool) -> Backbone:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,17 @@ _LOSSES: tuple[Imbalance, ...] = (
     "label-aware-smoothing",
     "class-temperature",
 )
+HeadMethod = Literal["crt", "lws", "tau-norm", "offsets"]
+"""What is done to the last layer after the training."""
+
+_HEADS: Mapping[HeadMethod, str] = MappingProxyType(
+    {
+        "crt": "retrained last layer",
+        "lws": "learned scaling of the logits",
+        "tau-norm": "tau-normalised last layer",
+        "offsets": "set of offsets found after training",
+    }
+)
 _DEFERRED: tuple[Imbalance, ...] = ("weights-deferred", "ldam-drw")
 _MOVING: tuple[Imbalance, ...] = ("weights-deferred", "progressive-sampling")
 """What comes in so late, at so low a rate, that the logits stop on the way to its prior."""
@@ -110,6 +122,7 @@ class Correction:
         prior_is_exact: whether `logits_prior` follows from how it is trained; else it is about
             that, and validation images tell.
         is_cross_entropy: whether the loss is a cross-entropy, of shifted logits perhaps.
+        head: what is done to the last layer after the training; `logits_prior` is from before.
     """
 
     epoch_order: Callable[[int], Rows]
@@ -120,6 +133,7 @@ class Correction:
     late: LateLoss | None = None
     prior_is_exact: bool = True
     is_cross_entropy: bool = True
+    head: HeadMethod | None = None
 
     @property
     def log_shift_to_natural(self) -> npt.NDArray[np.float64]:
@@ -187,6 +201,7 @@ def build_correction(
         late=late,
         prior_is_exact=plain and not any(name in _MOVING for name in names),
         is_cross_entropy=plain,
+        head=next((name for name in _HEADS if name in names), None),
     )
 
 
@@ -196,6 +211,7 @@ def _refuse_two_of_a_kind(names: Sequence[Imbalance], label_smoothing: float) ->
         (tuple(_SAMPLERS), "how often images are drawn"),
         (_LOSSES, "the form of the loss"),
         (tuple(own_weights), "the weights of the loss"),
+        (tuple(_HEADS), "what becomes of the last layer"),
     ):
         chosen = [name for name in dict.fromkeys(names) if name in kinds]
         if len(chosen) > 1:
@@ -227,8 +243,14 @@ def _corrections(
             found.append((_WEIGHTS[name], weights))
     if "logit-adjustment" in names:
         found.append(("logit adjustment of strength 1", 1 / images))
+    nothing = torch.full_like(images, torch.nan)  # moves no mass that could be multiplied
     if "class-temperature" in names:
-        found.append(("temperatures of the classes", torch.full_like(images, torch.nan)))
+        found.append(("temperatures of the classes", nothing))
+    if "crt" in names:  # whatever was learned before, the new layer is balanced
+        found.append((_HEADS["crt"], nothing))
+    for name, words in _HEADS.items():
+        if name in names and name != "crt":
+            found.append((words, 1 / images))
     return found
 
 

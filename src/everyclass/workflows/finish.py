@@ -22,6 +22,7 @@ from everyclass.models.file import SavedModel, save_model
 from everyclass.stats.calibration import fit_temperature
 from everyclass.stats.evaluation import evaluate_predictions
 from everyclass.workflows.correction import Correction
+from everyclass.workflows.head import rebalance
 from everyclass.workflows.inference import logits_of, make_fabric
 from everyclass.workflows.job import Job, Progress
 from everyclass.workflows.prediction_file import (
@@ -52,9 +53,16 @@ def finish(job: Job, progress: Progress) -> Outcome:
         rows = np.flatnonzero(table.split_codes() == SPLITS.index(split))
         return logits_of(classifier, job.store.gather, rows, fabric=fabric), table.labels()[rows]
 
+    correction, told = job.correction, tuple[str, ...]()
+    if correction.head is not None:
+        done = rebalance(job, correction.head, fabric=fabric)
+        told = (done.sentence,)
+        correction = replace(
+            correction, logits_prior=done.logits_prior, prior_is_exact=done.prior_is_exact
+        )
     val_logits, val_targets = logits("val")
     decision, sentences = choose_decision(
-        val_logits, val_targets, job.correction, tau_sweep=settings.tau_sweep
+        val_logits, val_targets, correction, tau_sweep=settings.tau_sweep
     )
     model = SavedModel(
         classifier=classifier,
@@ -81,7 +89,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
     return Outcome(
         model=model,
         evaluation=evaluation,
-        sentences=(_chosen(job, progress), *sentences, _judged(split)),
+        sentences=(_chosen(job, progress), *told, *sentences, _judged(split)),
     )
 
 
