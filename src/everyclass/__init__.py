@@ -31,6 +31,41 @@ _HOME = {
     "shift_prior": "everyclass.imbalance.prior",
     "stream_prior": "everyclass.imbalance.prior",
     "sweep_tau": "everyclass.imbalance.prior",
+    "ClassBalancedFocalLoss": "everyclass.imbalance.focal",
+    "focal_loss": "everyclass.imbalance.focal",
+    "CosineLinear": "everyclass.imbalance.margins",
+    "ldam_loss": "everyclass.imbalance.margins",
+    "ldam_margins": "everyclass.imbalance.margins",
+    "deferred_weights": "everyclass.imbalance.deferral",
+    "first_late_epoch": "everyclass.imbalance.deferral",
+    "label_aware_cross_entropy": "everyclass.imbalance.smoothing",
+    "label_aware_smoothing": "everyclass.imbalance.smoothing",
+    "class_temperature_cross_entropy": "everyclass.imbalance.temperature",
+    "class_temperatures": "everyclass.imbalance.temperature",
+    "Mixed": "everyclass.imbalance.mixing",
+    "cutmix": "everyclass.imbalance.mixing",
+    "mixup": "everyclass.imbalance.mixing",
+    "remix": "everyclass.imbalance.mixing",
+    "remix_shares": "everyclass.imbalance.mixing",
+    "repeat_factor_order": "everyclass.imbalance.repeats",
+    "repeat_factor_prior": "everyclass.imbalance.repeats",
+    "repeat_factors": "everyclass.imbalance.repeats",
+    "progressive_order": "everyclass.imbalance.sampling",
+    "progressive_power": "everyclass.imbalance.sampling",
+    "rank_share": "everyclass.imbalance.sampling",
+    "sampled_prior": "everyclass.imbalance.sampling",
+    "HeadTraining": "everyclass.imbalance.heads",
+    "learn_scales": "everyclass.imbalance.heads",
+    "retrain_head": "everyclass.imbalance.heads",
+    "tau_normalised": "everyclass.imbalance.heads",
+    "Offsets": "everyclass.imbalance.offsets",
+    "find_offsets": "everyclass.imbalance.offsets",
+    "average_states": "everyclass.imbalance.averaging",
+    "load_average": "everyclass.imbalance.averaging",
+    "fitted_prior": "everyclass.imbalance.prior",
+    "CompareOptions": "everyclass.workflows.compare",
+    "Comparison": "everyclass.workflows.compare",
+    "compare": "everyclass.workflows.compare",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -63,9 +98,35 @@ if TYPE_CHECKING:
     from everyclass.images.readers import read_table
     from everyclass.images.split import assign_splits
     from everyclass.images.table import ImageTable
+    from everyclass.imbalance.averaging import average_states, load_average
+    from everyclass.imbalance.deferral import deferred_weights, first_late_epoch
+    from everyclass.imbalance.focal import ClassBalancedFocalLoss, focal_loss
+    from everyclass.imbalance.heads import HeadTraining, learn_scales, retrain_head, tau_normalised
     from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
-    from everyclass.imbalance.prior import log_prior, shift_prior, stream_prior, sweep_tau
-    from everyclass.imbalance.sampling import epoch_order
+    from everyclass.imbalance.margins import CosineLinear, ldam_loss, ldam_margins
+    from everyclass.imbalance.mixing import Mixed, cutmix, mixup, remix, remix_shares
+    from everyclass.imbalance.offsets import Offsets, find_offsets
+    from everyclass.imbalance.prior import (
+        fitted_prior,
+        log_prior,
+        shift_prior,
+        stream_prior,
+        sweep_tau,
+    )
+    from everyclass.imbalance.repeats import (
+        repeat_factor_order,
+        repeat_factor_prior,
+        repeat_factors,
+    )
+    from everyclass.imbalance.sampling import (
+        epoch_order,
+        progressive_order,
+        progressive_power,
+        rank_share,
+        sampled_prior,
+    )
+    from everyclass.imbalance.smoothing import label_aware_cross_entropy, label_aware_smoothing
+    from everyclass.imbalance.temperature import class_temperature_cross_entropy, class_temperatures
     from everyclass.imbalance.weights import (
         balanced_weights,
         effective_number_weights,
@@ -76,43 +137,79 @@ if TYPE_CHECKING:
     from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
     from everyclass.stats.evaluation import evaluate_predictions
+    from everyclass.workflows.compare import CompareOptions, Comparison, compare
     from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.train import TrainOptions, resume, train
 
 __all__ = [
     "Audit",
     "CheckResult",
+    "ClassBalancedFocalLoss",
+    "CompareOptions",
+    "Comparison",
+    "CosineLinear",
     "DataSource",
     "Diagnosis",
     "Evaluation",
     "EveryclassError",
     "Finding",
+    "HeadTraining",
     "ImageTable",
     "InputError",
+    "Mixed",
     "Monitor",
+    "Offsets",
     "Recipe",
     "TrainOptions",
     "assign_splits",
     "audit_images",
+    "average_states",
     "balanced_weights",
     "check",
     "check_case",
+    "class_temperature_cross_entropy",
+    "class_temperatures",
+    "compare",
+    "cutmix",
+    "deferred_weights",
     "diagnose",
     "diagnose_case",
     "effective_number_weights",
     "epoch_order",
     "evaluate_predictions",
+    "find_offsets",
+    "first_late_epoch",
+    "fitted_prior",
+    "focal_loss",
     "inverse_frequency_weights",
+    "label_aware_cross_entropy",
+    "label_aware_smoothing",
+    "ldam_loss",
+    "ldam_margins",
+    "learn_scales",
+    "load_average",
     "load_image",
     "load_model",
     "log_prior",
     "logit_adjusted_cross_entropy",
+    "mixup",
+    "progressive_order",
+    "progressive_power",
+    "rank_share",
     "read_table",
+    "remix",
+    "remix_shares",
+    "repeat_factor_order",
+    "repeat_factor_prior",
+    "repeat_factors",
     "resume",
+    "retrain_head",
+    "sampled_prior",
     "shift_prior",
     "square_root_weights",
     "stream_prior",
     "sweep_tau",
+    "tau_normalised",
     "train",
     "watch",
     "weighted_cross_entropy",

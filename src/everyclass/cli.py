@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from everyclass.compare_command import compare
 from everyclass.errors import EveryclassError, InputError
 from everyclass.options import (
     Data,
@@ -56,6 +57,7 @@ app = typer.Typer(
 
 
 app.command(context_settings={"allow_interspersed_args": False})(run)
+app.command()(compare)
 
 
 def _version(asked: bool) -> None:
@@ -171,8 +173,10 @@ def train(
         list[str] | None,
         typer.Option(
             help="none, balanced-sampling, sqrt-sampling, late-balanced-sampling, "
-            "logit-adjustment, weights-inverse, weights-balanced, weights-sqrt or "
-            "weights-effective.",
+            "progressive-sampling, repeat-factor-sampling, logit-adjustment (balanced softmax), "
+            "weights-inverse, weights-balanced, weights-sqrt, weights-effective, "
+            "weights-deferred, focal, class-balanced-focal, ldam-drw, label-aware-smoothing, "
+            "class-temperature; after training: crt, lws, tau-norm or offsets.",
         ),
     ] = None,
     augmentation: Annotated[

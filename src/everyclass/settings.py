@@ -22,11 +22,23 @@ Imbalance = Literal[
     "balanced-sampling",
     "sqrt-sampling",
     "late-balanced-sampling",
+    "progressive-sampling",
+    "repeat-factor-sampling",
     "logit-adjustment",
     "weights-inverse",
     "weights-balanced",
     "weights-sqrt",
     "weights-effective",
+    "weights-deferred",
+    "focal",
+    "class-balanced-focal",
+    "ldam-drw",
+    "label-aware-smoothing",
+    "class-temperature",
+    "crt",
+    "lws",
+    "tau-norm",
+    "offsets",
 ]
 Selection = Literal["balanced_accuracy", "macro_f1", "accuracy", "last"]
 Precision = Literal["fp32", "bf16", "fp16"]

@@ -15,6 +15,7 @@ from everyclass.errors import InputError
 from everyclass.imbalance.losses import logit_adjusted_cross_entropy, weighted_cross_entropy
 from everyclass.imbalance.prior import (
     check_single_correction,
+    fitted_prior,
     log_prior,
     shift_prior,
     stream_prior,
@@ -380,3 +381,40 @@ def test_equal_classes_cannot_be_corrected_twice() -> None:
         counts=torch.tensor([7, 7]),
         classes=("a", "b"),
     )
+
+
+# -- a prior that no formula gives -----------------------------------------------------------------
+
+
+def known_posterior(n: int, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Natural images of three Gaussian classes, and log P(x|y)."""
+    generator = torch.Generator().manual_seed(seed)
+    prior = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
+    targets = torch.multinomial(prior, n, replacement=True, generator=generator)
+    centres = 1.5 * torch.eye(3, dtype=torch.float64)
+    points = centres[targets] + torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    return -((points[:, None] - centres) ** 2).sum(dim=2) / 2, targets, prior
+
+
+def test_a_prior_and_a_temperature_are_found_again() -> None:
+    # Logits 3 (log P(x|y) + log g). With T = 3 what is sought is the G of
+    # (log p - log G)/3 = log p - log g: log G = 3 log g - 2 log p, whatever was expected.
+    likelihood, targets, prior = known_posterior(20_000)
+    implied = torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64)
+    logits = 3 * (likelihood + implied.log())
+    found = fitted_prior(logits, targets, natural_prior=prior, expected=torch.full((3,), 1 / 3))
+    expected = (3 * implied.log() + (1 - 3) * prior.log()).softmax(dim=0)
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.1)
+
+
+def test_few_images_leave_a_prior_near_what_was_expected() -> None:
+    likelihood, targets, prior = known_posterior(12)
+    expected = torch.full((3,), 1 / 3, dtype=torch.float64)
+    found = fitted_prior(likelihood, targets, natural_prior=prior, expected=expected)
+    assert float((found.log() - expected.log()).abs().max()) < 1
+    nothing = fitted_prior(
+        torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), natural_prior=prior, expected=prior
+    )
+    torch.testing.assert_close(nothing, prior)
+    with pytest.raises(InputError, match=r"\(N, C\) logits"):
+        fitted_prior(likelihood, targets[:3], natural_prior=prior, expected=expected)

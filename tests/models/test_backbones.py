@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from everyclass.errors import InputError
+from everyclass.imbalance.margins import CosineLinear
 from everyclass.models.backbones import build_backbone
 
 
@@ -77,3 +78,13 @@ def test_weights_that_do_not_fit_or_exist_are_refused(tmp_path: Path) -> None:
         build_backbone(
             "resnet10t", side=32, n_classes=3, seed=0, pretrained=True, weights_file=str(path)
         )
+
+
+@pytest.mark.parametrize("name", ["tutorial", "test_resnet", "test_vit"])
+def test_a_cosine_head_takes_the_place_of_the_last_layer(name: str) -> None:
+    found = build_backbone(name, side=64, n_classes=5, seed=0, cosine_head=True)
+    assert found.cosine_head
+    logits = found.network.eval()(torch.randn(4, 3, 64, 64))
+    assert logits.shape == (4, 5)
+    assert float(logits.detach().abs().max()) <= 30.001
+    assert any(isinstance(one, CosineLinear) for one in found.network.modules())

@@ -37,6 +37,7 @@ BANDS = {
     "options": 6,
     "printing": 6,
     "run_command": 6,
+    "compare_command": 6,
     "__init__": 6,
     "__main__": 6,
 }
@@ -45,7 +46,16 @@ TORCH_FREE_BANDS = {0, 1, 2}
 TORCH_PACKAGES = {"torch", "torchvision", "timm", "lightning_fabric", "pytorch_lightning"}
 # The audit command must start without torch, and what it shows is torch-free too.
 TORCH_FREE_MODULES = {
-    *("cli", "options", "printing", "run_command", "__init__", "__main__", "terminal.audit"),
+    *(
+        "cli",
+        "options",
+        "printing",
+        "run_command",
+        "compare_command",
+        "__init__",
+        "__main__",
+        "terminal.audit",
+    ),
     *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
 }
 
@@ -110,7 +120,8 @@ def test_inner_packages_are_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["audit", "--help"], ["train", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["audit", "--help"], ["train", "--help"], ["compare", "--help"]],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:
     assert loaded_after(arguments) == []

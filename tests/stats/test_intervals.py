@@ -15,6 +15,7 @@ from everyclass.stats.intervals import (
     accuracy_interval,
     balanced_accuracy_interval,
     f1_intervals,
+    mean_interval,
     paired_balanced_accuracy_gain,
     precision_intervals,
     recall_intervals,
@@ -224,3 +225,17 @@ def test_no_change_is_not_certain() -> None:
 
 def test_no_images_cannot_decide() -> None:
     assert paired_balanced_accuracy_gain([], [], [], n_classes=2) == (0, math.inf)
+
+
+def test_the_mean_of_repetitions_has_students_interval() -> None:
+    scipy_stats = pytest.importorskip("scipy.stats")
+    rng = np.random.default_rng(0)
+    for size in (2, 3, 5, 20, 40, 200):
+        values = rng.uniform(0.4, 0.6, size=size)
+        error = values.std(ddof=1) / np.sqrt(size)
+        oracle = scipy_stats.t.interval(0.95, size - 1, loc=values.mean(), scale=error)
+        expected = (max(oracle[0], 0), min(oracle[1], 1))
+        np.testing.assert_allclose(mean_interval(values), expected, atol=2e-4)
+    assert mean_interval([0.5]) is None
+    with pytest.raises(InputError, match=r"level 0\.95"):
+        mean_interval([0.5, 0.6], level=0.9)

@@ -150,3 +150,13 @@ def test_a_repair_comes_back_from_json() -> None:
         seconds=20.5,
     )
     assert Repair.from_dict(repair.to_dict()) == repair
+
+
+def test_a_head_of_cosines_is_left_or_taken_from_the_first_weights_on() -> None:
+    for before, from_start in ((("ldam-drw",), True), (("weights-deferred",), False)):
+        facts = Facts(
+            settings=settings(imbalance=before), mean=(0.5,) * 3, std=(0.2,) * 3, n_steps=1000
+        )
+        found = prescription(told("balanced-batches"), facts)
+        assert found is not None
+        assert found.from_start is from_start

@@ -202,6 +202,17 @@ def test_events_come_in_order(image_folder: Path, tmp_path: Path) -> None:
         {"imbalance": ["late-balanced-sampling"], "ema_decay": 0.9, "augmentation": ["rotation"]},
         {"imbalance": ["sqrt-sampling"], "label_smoothing": 0.1, "selection": "last"},
         {"imbalance": [], "precision": "bf16", "optimizer": "adam", "early_stop_epochs": 1},
+        {"imbalance": ["progressive-sampling", "focal"]},
+        {"imbalance": ["repeat-factor-sampling"]},
+        {"imbalance": ["weights-deferred"]},
+        {"imbalance": ["class-balanced-focal"]},
+        {"imbalance": ["ldam-drw"]},
+        {"imbalance": ["balanced-sampling", "label-aware-smoothing"]},
+        {"imbalance": ["class-temperature"]},
+        {"imbalance": ["crt"]},
+        {"imbalance": ["lws"]},
+        {"imbalance": ["tau-norm"]},
+        {"imbalance": ["offsets"]},
     ],
 )
 def test_every_option_of_the_recipe_trains(
@@ -351,6 +362,24 @@ def test_a_signal_saves_and_says_how_to_go_on(
     done = go_on(image_folder, out)
     assert done.returncode == 0, done.stderr
     assert results(out) == results(uninterrupted)
+
+
+@pytest.mark.parametrize("name", ["ldam-drw", "weights-deferred", "progressive-sampling", "crt"])
+def test_what_changes_with_the_epoch_is_resumed_exactly(
+    name: str, image_folder: Path, tmp_path: Path
+) -> None:
+    data, own = DataSource(source=str(image_folder)), options(imbalance=[name])
+    train(data, tmp_path / "whole", own, on_event=quiet)
+
+    def stop_after_two(event: Event) -> None:  # before the last epoch, in which weights come in
+        if isinstance(event, EpochDone) and event.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(data, tmp_path / "parts", own, on_event=stop_after_two)
+    resume(data, tmp_path / "parts", TrainOptions(), on_event=quiet)
+    assert results(tmp_path / "parts") == results(tmp_path / "whole")
+    load_model(tmp_path / "parts")
 
 
 # -- refusals --------------------------------------------------------------------------------------

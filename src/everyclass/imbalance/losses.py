@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from everyclass.errors import InputError
+from everyclass.imbalance.answers import (
+    check_batch,
+    full_precision,
+    mean_over_images,
+    smoothed,
+)
 
 LEAST_LOG_PRIOR = math.log(1e-12)
 """Stands for log 0 in a loss. No real class is rarer than one image in 10^12."""
@@ -48,10 +52,8 @@ def weighted_cross_entropy(
     Raises:
         InputError: shapes do not fit together, or label_smoothing outside [0, 1].
     """
-    _check_shapes(logits, targets, weights, "weights")
-    per_class = _loss_of_each_answer(logits, label_smoothing)
-    weighted = weights.to(per_class.dtype) * per_class
-    return _mean_over_images(weighted, targets)
+    check_batch(logits, targets, weights)
+    return mean_over_images(_loss_of_each_answer(logits, label_smoothing), targets, weights)
 
 
 def logit_adjusted_cross_entropy(
@@ -85,48 +87,13 @@ def logit_adjusted_cross_entropy(
     Source: Menon et al. 2021, arXiv:2007.07314, equation 10; tau = 1: Ren et al. 2020,
         arXiv:2007.10740.
     """
-    _check_shapes(logits, targets, log_prior, "log_prior")
+    check_batch(logits, targets, log_prior, name="log_prior")
     offset = tau * log_prior.clamp(min=LEAST_LOG_PRIOR)
-    return _mean_over_images(
-        _loss_of_each_answer(_full_precision(logits) + offset, label_smoothing), targets
+    return mean_over_images(
+        _loss_of_each_answer(full_precision(logits) + offset, label_smoothing), targets
     )
 
 
 def _loss_of_each_answer(logits: Tensor, label_smoothing: float) -> Tensor:
     """(B, C): entry (i, y) is the smoothed cross-entropy of image i if its class were y."""
-    if not 0 <= label_smoothing <= 1:
-        raise InputError(f"label_smoothing is {label_smoothing}, outside [0, 1].")
-    surprise = -functional.log_softmax(_full_precision(logits), dim=1)
-    if label_smoothing == 0:
-        return surprise
-    even = surprise.mean(dim=1, keepdim=True)
-    return (1 - label_smoothing) * surprise + label_smoothing * even
-
-
-def _mean_over_images(losses: Tensor, targets: Tensor) -> Tensor:
-    if targets.ndim == 1:
-        return losses.gather(1, targets[:, None]).mean()
-    return (targets.to(losses.dtype) * losses).sum(dim=1).mean()
-
-
-def _full_precision(logits: Tensor) -> Tensor:
-    # log_softmax in half precision loses the tail's probabilities: bfloat16 keeps three digits.
-    return logits if logits.dtype == torch.float64 else logits.float()
-
-
-def _check_shapes(logits: Tensor, targets: Tensor, per_class: Tensor, name: str) -> None:
-    if logits.ndim != 2:
-        raise InputError(f"logits have shape {tuple(logits.shape)}; (B, C) is expected.")
-    batch, n_classes = logits.shape
-    if per_class.shape != (n_classes,):
-        raise InputError(
-            f"{name} have shape {tuple(per_class.shape)}; ({n_classes},) is expected, as the "
-            f"logits have {n_classes} columns."
-        )
-    as_ids = targets.shape == (batch,) and not targets.is_floating_point()
-    as_rows = targets.shape == (batch, n_classes) and targets.is_floating_point()
-    if not as_ids and not as_rows:
-        raise InputError(
-            f"targets have shape {tuple(targets.shape)} and type {targets.dtype}; ({batch},) class "
-            f"ids or ({batch}, {n_classes}) floating-point rows are expected."
-        )
+    return smoothed(-functional.log_softmax(full_precision(logits), dim=1), label_smoothing)

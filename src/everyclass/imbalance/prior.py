@@ -17,7 +17,6 @@ is softmax(f + log h - log g) (`shift_prior`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,6 +86,56 @@ def _refuse_odd_weights(weights: Tensor, counts: Tensor) -> None:
         raise InputError(f"{weights.numel()} weights for {counts.numel()} classes.")
     if not bool((weights > 0).all()):
         raise InputError(f"weights must be above 0; the smallest is {float(weights.min()):.4g}.")
+
+
+def fitted_prior(
+    logits: Tensor, targets: Tensor, *, natural_prior: Tensor, expected: Tensor
+) -> Tensor:
+    """The prior that logits imply, estimated where no formula gives it.
+
+    For naturally distributed images the calibrated posterior is softmax((f + log p - log g)/T) with
+    the natural prior p (`models.decision`). Given images and their classes, g and T are those of
+    the highest likelihood, with one degree of doubt: log g is `expected` give or take 1, so that a
+    class with few images stays near it. In 1/T and (log p - log g)/T the problem is convex.
+
+    Args:
+        logits: (N, C) float of naturally distributed images that were not trained on.
+        targets: (N,) int64 class ids.
+        natural_prior: (C,) frequencies of the train split, each > 0.
+        expected: (C,) the prior to expect, each > 0.
+    Returns:
+        (C,) float64 on the CPU, sums to 1; `expected` without images, or where the logits tell
+        nothing of the classes.
+    Raises:
+        InputError: shapes do not fit, or a prior is none.
+    """
+    values, rows = logits.detach().to("cpu", torch.float64), targets.detach().cpu()
+    if values.ndim != 2 or rows.shape != values.shape[:1]:
+        raise InputError(
+            f"(N, C) logits and (N,) targets are expected; shapes are {tuple(values.shape)} and "
+            f"{tuple(rows.shape)}."
+        )
+    natural = _checked_prior(natural_prior, values.shape[1], "natural_prior").log()
+    believed = _checked_prior(expected, values.shape[1], "expected").log()
+    if not len(rows):
+        return believed.exp()
+    start = natural - believed
+    slope = torch.ones((), dtype=torch.float64, requires_grad=True)
+    shifts = start.clone().requires_grad_()
+    search = torch.optim.LBFGS([slope, shifts], max_iter=200, line_search_fn="strong_wolfe")
+
+    def surprise() -> Tensor:
+        search.zero_grad()
+        fit = torch.nn.functional.cross_entropy(slope * values + shifts, rows)
+        loss = fit + ((shifts - slope * start) ** 2).sum() / (2 * len(rows))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with torch.enable_grad():
+        search.step(surprise)  # type: ignore[no-untyped-call]
+    if not float(slope.detach()) > 1e-3:
+        return believed.exp()
+    return (natural - (shifts / slope).detach()).softmax(dim=0)
 
 
 def shift_prior(logits: Tensor, *, train_prior: Tensor, target_prior: Tensor) -> Tensor:
@@ -235,37 +284,62 @@ def check_single_correction(
     Raises:
         InputError: more than one of the three corrects.
     """
+    power = SAMPLING_POWERS[sampling]
+    images = counts.detach().to("cpu", torch.float64)
+    corrections: list[tuple[str, Tensor]] = []
+    if power != 1:
+        name = f"{'square-root' if power == 0.5 else 'class-balanced'} sampler"
+        corrections.append((name, images ** (power - 1)))
+    if weights is not None:
+        _refuse_odd_weights(weights, counts)
+        corrections.append((weights_name, weights))
+    if adjustment != 0:
+        name = f"logit adjustment of strength {adjustment:g}"
+        corrections.append((name, images**-adjustment))
+    check_corrections(corrections, counts=counts, classes=classes)
+
+
+def check_corrections(
+    corrections: Sequence[tuple[str, Tensor]], *, counts: Tensor, classes: Sequence[str]
+) -> None:
+    """`check_single_correction` for corrections of any kind.
+
+    Args:
+        corrections: what each is called, and the (C,) factors by which it changes what a class
+            counts for, up to a common one: 1/n_c for a class-balanced sampler, w_c for weights. One
+            that gives present classes equal factors is none. Ones that move no mass (temperatures)
+            are passed with NaN: they count as a correction, and not in the arithmetic.
+        counts: (C,) int64, images per class in the train split.
+        classes: (C,) names.
+    Raises:
+        InputError: more than one corrects.
+    """
     present = np.flatnonzero(counts.cpu().numpy() > 0)
     images = counts.detach().to("cpu", torch.float64).numpy()[present]
     if present.size == 0 or images.max() == images.min():
         return  # nothing to correct, so nothing is corrected twice
-    power = SAMPLING_POWERS[sampling]
-    relative = np.ones_like(images)
-    if weights is not None:
-        _refuse_odd_weights(weights, counts)
-        relative = weights.detach().to("cpu", torch.float64).numpy()[present]
-    corrections = []
-    if power != 1:
-        corrections.append(f"{'square-root' if power == 0.5 else 'class-balanced'} sampler")
-    if not np.allclose(relative, relative[0], rtol=1e-6):
-        corrections.append(weights_name)
-    if adjustment != 0:
-        corrections.append(f"logit adjustment of strength {adjustment:g}")
-    if len(corrections) < 2:
-        return
     rare, common = int(images.argmin()), int(images.argmax())
     ratio = images[common] / images[rare]
-    mass = (power - adjustment) * math.log(images[rare] / images[common])
-    times = math.exp(mass) * relative[rare] / relative[common]
-    names = f"class '{classes[present[rare]]}'", f"class '{classes[present[common]]}'"
+    names, times = list[str](), 1 / ratio
+    for name, factors in corrections:
+        relative = factors.detach().to("cpu", torch.float64).numpy()[present]
+        if np.isnan(relative).all():
+            names.append(name)
+        elif not np.allclose(relative, relative[0], rtol=1e-6):
+            names.append(name)
+            times *= relative[rare] / relative[common]
+    if len(names) < 2:
+        return
+    rarest, commonest = (f"class '{classes[present[k]]}'" for k in (rare, common))
     raise InputError(
-        f"{_and(corrections)} correct the same imbalance {_TIMES[len(corrections)]}: at ratio "
-        f"{ratio:.4g} {names[0]} {_would_count(times, names[1])}.",
-        remedy=f"Keep one of the {'two' if len(corrections) == 2 else 'three'}.",
+        f"{_and(names)} correct the same imbalance {_TIMES.get(len(names), 'many times')}: at "
+        f"ratio {ratio:.4g} {rarest} {_would_count(times, commonest)}.",
+        remedy=f"Keep one of the {_NUMBERS.get(len(names), len(names))}.",
     )
 
 
 _TIMES = {2: "twice", 3: "three times"}
+_NUMBERS = {2: "two", 3: "three"}
 
 
 def _and(corrections: Sequence[str]) -> str:

@@ -49,13 +49,76 @@ def epoch_order(labels: ArrayLike, *, power: float, seed: int, epoch: int) -> Or
         InputError: no labels, a label missing (-1) or not a whole number, power outside [0, 1], a
             negative epoch.
     """
-    ids = _checked_labels(labels)
+    ids = checked_labels(labels)
     if epoch < 0:
         raise InputError(f"epoch is {epoch}; the first is 0.")
     counts = np.bincount(ids)
-    total = ids.size
-    starts = _draws_before(counts, power, total, epoch)
-    draws = _draws_before(counts, power, total, epoch + 1) - starts
+    starts, stops = (_draws_before(counts, power, ids.size, e) for e in (epoch, epoch + 1))
+    return order_of_draws(ids, starts, stops, seed=seed, epoch=epoch)
+
+
+def progressive_order(labels: ArrayLike, *, epochs: int, seed: int, epoch: int) -> Order:
+    """The rows to visit in one epoch of a training that goes from natural to class-balanced.
+
+    As `epoch_order` with the power of `progressive_power`; rounds go on from epoch to epoch while
+    it changes. In the epochs 0 to e together, class c is drawn N sum_k P_k(c) times, to within one.
+
+    Args:
+        labels: (N,) integers >= 0, N > 0; the class of each row.
+        epochs: of the training.
+        seed: any integer.
+        epoch: from 0, below `epochs`.
+    Returns:
+        (N,) int64 rows in [0, N).
+    Raises:
+        InputError: as `epoch_order`, or an epoch outside the training.
+    """
+    ids = checked_labels(labels)
+    counts = np.bincount(ids)
+    last = progressive_power(epoch, epochs=epochs)
+    before = np.zeros(counts.size)
+    for k in range(epoch):
+        before += _shares(counts, progressive_power(k, epochs=epochs))
+    upto = before + _shares(counts, last)
+    starts, stops = (whole_draws(ids.size * sum_of_shares) for sum_of_shares in (before, upto))
+    return order_of_draws(ids, starts, stops, seed=seed, epoch=epoch)
+
+
+def progressive_power(epoch: int, *, epochs: int) -> float:
+    """1 - epoch / (epochs - 1): from 1 (natural) in the first epoch to 0 (balanced) in the last.
+
+    The stream's prior in an epoch is `sampled_prior(counts, power=progressive_power(...))`, exact.
+    A training of one epoch is balanced.
+
+    Args:
+        epoch: from 0, below `epochs`.
+        epochs: of the training.
+    Raises:
+        InputError: an epoch outside the training.
+    Source: Kang et al. 2020, arXiv:1910.09217, section 3; they mix the two priors, with the share
+        epoch / epochs of the balanced one. With powers every epoch is a sampling of its own name.
+    """
+    if not 0 <= epoch < epochs:
+        raise InputError(f"epoch is {epoch}, outside 0 to {epochs - 1}.")
+    return 1 - epoch / (epochs - 1) if epochs > 1 else 0.0
+
+
+def order_of_draws(ids: Order, starts: Order, stops: Order, *, seed: int, epoch: int) -> Order:
+    """The rows of one epoch, in order, from what each class has been drawn before and after it.
+
+    What the samplings of this package are made of: rounds through each class, without replacement
+    first, going on from epoch to epoch.
+
+    Args:
+        ids: (N,) int64 >= 0, `checked_labels`.
+        starts: (C,) int64, draws of each class in all epochs before; C = max(ids) + 1.
+        stops: (C,) int64, the same with this epoch; starts <= stops.
+        seed: any integer.
+        epoch: names the shuffle of the epoch.
+    Returns:
+        (M,) int64 rows in [0, N), M = sum(stops - starts).
+    """
+    counts, draws = np.bincount(ids), stops - starts
     by_class = np.split(np.argsort(ids, kind="stable"), np.cumsum(counts)[:-1])
     rows = np.concatenate(
         [
@@ -65,11 +128,23 @@ def epoch_order(labels: ArrayLike, *, power: float, seed: int, epoch: int) -> Or
     )
     # Shuffle which class comes when, then let each class fill its places in the order of its
     # rounds: a plain shuffle of `rows` would put second visits before first ones.
-    places = np.argsort(_random_keys(total, stream_seed(seed, "epoch order", epoch)), kind="stable")
-    class_at = np.repeat(np.arange(counts.size), draws)[places]
-    order = np.empty(total, dtype=np.int64)
+    keys = _random_keys(rows.size, stream_seed(seed, "epoch order", epoch))
+    class_at = np.repeat(np.arange(counts.size), draws)[np.argsort(keys, kind="stable")]
+    order = np.empty(rows.size, dtype=np.int64)
     order[np.argsort(class_at, kind="stable")] = rows
     return order
+
+
+def whole_draws(wished: NDArray[np.float64]) -> Order:
+    """(C,) whole numbers within one of the wished draws, whose sum is the rounded sum.
+
+    Class c owns the stretch from B_(c-1) to B_c on the scale of cumulated wishes, and gets the
+    difference of the rounded ends. Applied to the wishes summed over the epochs before, and to
+    those with the epoch, the difference is within two of the epoch's own wish, and not negative
+    where that is 1 or more.
+    """
+    ends = np.rint(np.cumsum(wished)).astype(np.int64)
+    return np.diff(ends, prepend=0)
 
 
 def rank_share(order: Order, *, rank: int, world_size: int) -> Order:
@@ -123,16 +198,11 @@ def _shares(counts: NDArray[np.int64], power: float) -> NDArray[np.float64]:
     return shares
 
 
-def _draws_before(
-    counts: NDArray[np.int64], power: float, total: int, epoch: int
-) -> NDArray[np.int64]:
+def _draws_before(counts: Order, power: float, total: int, epoch: int) -> Order:
     """(C,) draws of each class in all epochs before `epoch`; they sum to epoch * total.
 
-    Class c owns the stretch from B_(c-1) to B_c on the scale of cumulated shares; the ends times
-    epoch * total, rounded, are the cumulated draws. The sum is exact, each class is within one of
-    its share, and the differences of two epochs are not negative: a stretch of N P(c) >= 1 (true
-    for each class with images at powers in [0, 1]) moved on by rounding keeps its length to within
-    less than two.
+    As `whole_draws`, with the last end exact. N P(c) >= 1 holds for each class with images at
+    powers in [0, 1].
     """
     ends = np.cumsum(_shares(counts, power))
     ends[-1] = 1.0
@@ -163,7 +233,12 @@ def _random_keys(n: int, key: int) -> NDArray[np.uint64]:
     return np.random.Philox(key=key).random_raw(n)
 
 
-def _checked_labels(labels: ArrayLike) -> Order:
+def checked_labels(labels: ArrayLike) -> Order:
+    """(N,) int64 class ids.
+
+    Raises:
+        InputError: no labels, one missing (-1) or not a whole number.
+    """
     ids = np.asarray(labels)
     if ids.ndim != 1 or ids.size == 0:
         raise InputError(f"labels have shape {ids.shape}; (N,) with N > 0 is expected.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from everyclass.errors import InputError
+from everyclass.imbalance.margins import CosineLinear
 from everyclass.models.tutorial import TutorialCNN
 from everyclass.seeding import stream_seed
 
@@ -38,6 +39,7 @@ class Backbone:
         weights: the origin of the weights in words.
         small_stem: whether the stem's max-pooling was taken out for small images. It has no
             parameters, so a state dict does not tell: it must be saved beside the weights.
+        cosine_head: whether the last layer is a `CosineLinear`; to be saved as well.
     """
 
     network: nn.Module
@@ -45,6 +47,7 @@ class Backbone:
     std: tuple[float, float, float] | None
     weights: str
     small_stem: bool
+    cosine_head: bool = False
 
 
 def build_backbone(
@@ -56,6 +59,7 @@ def build_backbone(
     pretrained: bool = False,
     weights_file: str | None = None,
     small_stem: bool | None = None,
+    cosine_head: bool = False,
 ) -> Backbone:
     """The network called `name`, its weights drawn from the stream ("init",) of `seed`.
 
@@ -68,6 +72,7 @@ def build_backbone(
         weights_file: local .safetensors or .pth state dict in timm's key names.
         small_stem: take the stem's max-pooling out. None: below 64 px, from scratch only (weights
             trained with the pooling need it).
+        cosine_head: make the last layer one of cosines, as LDAM needs it.
     Raises:
         InputError: unknown name (near names are listed), a network that takes no images of this
             side, weights that cannot be had or do not fit.
@@ -76,14 +81,20 @@ def build_backbone(
         torch.manual_seed(stream_seed(seed, "init"))
         if name == TUTORIAL:
             network: nn.Module = TutorialCNN(in_channels=3, side=side, n_classes=n_classes)
-            return _from_scratch(network, "random (PyTorch's own)", small_stem=False)
+            if cosine_head:
+                _make_head_cosine(network, name, n_classes)
+            own = _from_scratch(network, "random (PyTorch's own)", small_stem=False)
+            return replace(own, cosine_head=cosine_head)
         refuse_unknown(name)
         network = _create(name, side, n_classes, pretrained, weights_file)
+        if cosine_head:
+            _make_head_cosine(network, name, n_classes)
         _refuse_side(network, name, side)
     wanted = side < SMALL_IMAGE and not pretrained if small_stem is None else small_stem
     changed = wanted and _drop_pooling(network)
     if not pretrained:
-        return _from_scratch(network, "random (timm's scheme)", small_stem=changed)
+        scratch = _from_scratch(network, "random (timm's scheme)", small_stem=changed)
+        return replace(scratch, cosine_head=cosine_head)
     config = _published(network)
     return Backbone(
         network=network,
@@ -91,7 +102,35 @@ def build_backbone(
         std=tuple(config["std"]),
         weights=weights_file or f"timm's {config.get('architecture', name)}, ImageNet",
         small_stem=changed,
+        cosine_head=cosine_head,
     )
+
+
+def last_layer(network: nn.Module, name: str, n_classes: int) -> tuple[str, nn.Linear]:
+    """The linear layer that gives the logits, and its path in the network.
+
+    Raises:
+        InputError: there is none.
+    """
+    layers = [
+        (path, module)
+        for path, module in network.named_modules()
+        if isinstance(module, nn.Linear) and module.out_features == n_classes
+    ]
+    if not layers:
+        raise InputError(
+            f"{name} ends in no linear layer with {n_classes} outputs; a correction that works on "
+            "that layer cannot be used.",
+            remedy="Choose another --model or another --imbalance.",
+        )
+    return layers[-1]
+
+
+def _make_head_cosine(network: nn.Module, name: str, n_classes: int) -> None:
+    """Put a `CosineLinear` in the place of the last layer."""
+    path, last = last_layer(network, name, n_classes)
+    parent, _, own = path.rpartition(".")
+    setattr(network.get_submodule(parent), own, CosineLinear(last.in_features, n_classes))
 
 
 def _from_scratch(network: nn.Module, weights: str, *, small_stem: bool) -> Backbone:

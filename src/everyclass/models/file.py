@@ -37,7 +37,7 @@ class SavedModel:
         name: the network's name, as `build_backbone` takes it.
         classes: names in the order of the outputs.
         decision: how logits become probabilities and classes.
-        small_stem: as in `Backbone`.
+        small_stem, cosine_head: as in `Backbone`.
     """
 
     classifier: Classifier
@@ -45,6 +45,7 @@ class SavedModel:
     small_stem: bool
     classes: tuple[str, ...]
     decision: Decision
+    cosine_head: bool = False
 
 
 def save_model(folder: Path, model: SavedModel) -> None:
@@ -58,6 +59,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
         "format": FORMAT,
         "model": model.name,
         "small_stem": model.small_stem,
+        **({"cosine_head": True} if model.cosine_head else {}),
         "classes": list(model.classes),
         "input": "uint8 RGB, (B, 3, H, W), any size; resizing and normalisation are inside",
         "preprocessing": model.classifier.preprocessing.to_dict(),
@@ -80,6 +82,7 @@ def load_model(folder: Path) -> SavedModel:
         preprocessing = Preprocessing.from_dict(contract["preprocessing"])
         decision = Decision.from_dict(contract["decision"])
         name, small_stem = str(contract["model"]), bool(contract["small_stem"])
+        cosine_head = bool(contract.get("cosine_head", False))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"The model's contract is incomplete ({error!r}).",
@@ -87,7 +90,12 @@ def load_model(folder: Path) -> SavedModel:
             remedy="Restore the file, or train again.",
         ) from error
     backbone = build_backbone(
-        name, side=preprocessing.side, n_classes=len(classes), seed=0, small_stem=small_stem
+        name,
+        side=preprocessing.side,
+        n_classes=len(classes),
+        seed=0,
+        small_stem=small_stem,
+        cosine_head=cosine_head,
     )
     classifier = Classifier(backbone.network, preprocessing)
     _load_weights(classifier, folder / WEIGHTS)
@@ -97,6 +105,7 @@ def load_model(folder: Path) -> SavedModel:
         small_stem=small_stem,
         classes=classes,
         decision=decision,
+        cosine_head=cosine_head,
     )
 
 

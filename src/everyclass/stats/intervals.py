@@ -176,3 +176,49 @@ def paired_balanced_accuracy_gain(
     size = counts[present] + 2.0
     variances = ((better + worse + 1) / size - ((better - worse) / size) ** 2) / size
     return gain, float(np.sqrt(variances.sum())) / int(present.sum())
+
+
+def mean_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float] | None:
+    """Interval of the mean of a few repetitions: mean -+ t s / sqrt(k), t of k - 1 degrees.
+
+    Values are figures in [0, 1], and so are the ends. With two or three repetitions it is wide
+    (t = 12.7 and 4.3), as it should be: their spread is hardly known.
+
+    Args:
+        values: (k,) one figure a repetition.
+        level: 0.95, the one that is tabulated.
+    Returns:
+        (low, high); None for fewer than two values, which say nothing of their spread.
+    Raises:
+        InputError: another level, or values that are not (k,).
+    Source: Student 1908, "The probable error of a mean".
+    Example:
+        >>> tuple(round(end, 3) for end in mean_interval([0.7, 0.72, 0.74]))
+        (0.67, 0.77)
+    """
+    figures_given = np.asarray(values, dtype=np.float64)
+    if level != 0.95 or figures_given.ndim != 1:
+        raise InputError(
+            f"(k,) values and the level 0.95 are expected; got {figures_given.shape} and {level}."
+        )
+    if figures_given.size < 2:
+        return None
+    mean = float(figures_given.mean())
+    error = float(figures_given.std(ddof=1)) / float(np.sqrt(figures_given.size))
+    half = _student_quantile(figures_given.size - 1) * error
+    return max(mean - half, 0.0), min(mean + half, 1.0)
+
+
+_STUDENT_975 = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+)
+
+
+def _student_quantile(degrees: int) -> float:
+    """97.5 % quantile of Student's t."""
+    if degrees <= len(_STUDENT_975):
+        return _STUDENT_975[degrees - 1]
+    z = NormalDist().inv_cdf(0.975)
+    # Cornish and Fisher's expansion: right to four digits from 20 degrees on.
+    return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)

@@ -6,7 +6,7 @@ Comes in: a trained job. Goes out: `model.safetensors`, `model.json`, `evaluatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,13 @@ import torch
 
 from everyclass.contracts import DecisionKind, Evaluation
 from everyclass.images.table import SPLITS, ImageTable, SplitName
-from everyclass.imbalance.prior import sweep_tau
+from everyclass.imbalance.prior import fitted_prior, sweep_tau
 from everyclass.models.decision import Decision
 from everyclass.models.file import SavedModel, save_model
 from everyclass.stats.calibration import fit_temperature
 from everyclass.stats.evaluation import evaluate_predictions
 from everyclass.workflows.correction import Correction
+from everyclass.workflows.head import rebalance
 from everyclass.workflows.inference import logits_of, make_fabric
 from everyclass.workflows.job import Job, Progress
 from everyclass.workflows.prediction_file import (
@@ -52,14 +53,22 @@ def finish(job: Job, progress: Progress) -> Outcome:
         rows = np.flatnonzero(table.split_codes() == SPLITS.index(split))
         return logits_of(classifier, job.store.gather, rows, fabric=fabric), table.labels()[rows]
 
+    correction, told = job.correction, tuple[str, ...]()
+    if correction.head is not None:
+        done = rebalance(job, correction.head, fabric=fabric)
+        told = (done.sentence,)
+        correction = replace(
+            correction, logits_prior=done.logits_prior, prior_is_exact=done.prior_is_exact
+        )
     val_logits, val_targets = logits("val")
     decision, sentences = choose_decision(
-        val_logits, val_targets, job.correction, tau_sweep=settings.tau_sweep
+        val_logits, val_targets, correction, tau_sweep=settings.tau_sweep
     )
     model = SavedModel(
         classifier=classifier,
         name=settings.model,
         small_stem=job.small_stem,
+        cosine_head=job.cosine_head,
         classes=table.classes,
         decision=decision,
     )
@@ -80,7 +89,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
     return Outcome(
         model=model,
         evaluation=evaluation,
-        sentences=(_chosen(job, progress), *sentences, _judged(split)),
+        sentences=(_chosen(job, progress), *told, *sentences, _judged(split)),
     )
 
 
@@ -102,8 +111,15 @@ def choose_decision(
         logits_prior=tuple(correction.logits_prior.tolist()),
         natural_prior=tuple(correction.natural_prior.tolist()),
     )
+    sentences = list[str]()
+    if not correction.prior_is_exact and len(targets):
+        plain = replace(plain, logits_prior=_estimated_prior(logits, targets, correction))
+        sentences.append(
+            "The prior that the logits imply was estimated on validation images: no formula gives "
+            "it for this correction."
+        )
     fit = fit_temperature(plain.natural_logits(logits), targets)
-    sentences = [f"Temperature: {fit.sentence}."]
+    sentences.append(f"Temperature: {fit.sentence}.")
     tau = 0.0
     if tau_sweep:
         sweep = sweep_tau(
@@ -120,6 +136,18 @@ def choose_decision(
         tau=tau,
     )
     return decision, tuple(sentences)
+
+
+def _estimated_prior(
+    logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], correction: Correction
+) -> tuple[float, ...]:
+    found = fitted_prior(
+        torch.from_numpy(logits),
+        torch.from_numpy(targets),
+        natural_prior=torch.from_numpy(correction.natural_prior),
+        expected=torch.from_numpy(correction.logits_prior),
+    )
+    return tuple(found.tolist())
 
 
 def evaluate_logits(

@@ -300,7 +300,7 @@ class _Fit:
             self.model,
             self.optimizer,
             batches,
-            self.job.correction.loss,
+            self._loss,
             fabric=self.fabric,
             rate=rate_course(settings, n_steps=self.n_steps),
             seed=settings.seed,
@@ -309,6 +309,10 @@ class _Fit:
             augmentation=settings.augmentation,
             average=self.average,
         )
+
+    def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """That of the epoch of the step under way: `progress` is at the steps done."""
+        return self.job.correction.loss_at(self.progress.step // self.per_epoch)(logits, targets)
 
     def _refuse_non_finite(self, result: StepResult, loss: Later | None = None) -> None:
         if math.isfinite(float(result.loss) if loss is None else loss.value()):

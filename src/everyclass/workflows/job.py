@@ -44,6 +44,7 @@ class Job:
         classifier: with its first weights.
         weights: where those come from, in words.
         small_stem: the network was made for small images.
+        cosine_head: its last layer is one of cosines.
         start: checkpoint of another training of this run, whose weights, averages and best epoch
             this one begins with; optimizer and watch begin anew. None for the first weights.
         show_batches: emit a `BatchShown` every so many batches; 0 = never.
@@ -58,6 +59,7 @@ class Job:
     classifier: Classifier
     weights: str
     small_stem: bool = False
+    cosine_head: bool = False
     start: bytes | None = None
     show_batches: int = 0
     checkpoint_seconds: float = CHECKPOINT_SECONDS

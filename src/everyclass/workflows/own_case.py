@@ -56,17 +56,20 @@ def own_case(
     train_rows = np.flatnonzero(codes == 0).astype(np.int64)
     per_epoch = steps_per_epoch(len(train_rows), settings.batch_size)
     batches = _batches(job, train_rows, first_step=first_step, per_epoch=per_epoch)
-    weights = _loss_weights(job)
+    epoch = min(step // per_epoch, settings.epochs - 1)
+    weights = _loss_weights(job, epoch)
     counts = tuple(int(one) for one in job.table.counts("train"))
     return Case(
         model=TrainingForward(
             job.classifier, settings.augmentation, dtype=_DTYPES[settings.precision]
         ),
         optimizers=(_at_peak(optimizer, settings.learning_rate),),
-        loss_function=_plain_loss(job, weights),
+        loss_function=_plain_loss(job, weights, epoch),
         loss=LossSpec(
             name="cross_entropy", weight=weights, label_smoothing=settings.label_smoothing
-        ),
+        )
+        if job.correction.is_cross_entropy
+        else LossSpec(name="by_hand"),
         n_classes=len(job.table.classes),
         batches=batches,
         evaluation=_evaluation(job, np.flatnonzero(codes == 1).astype(np.int64)),
@@ -138,21 +141,21 @@ def _rates(settings: Settings, *, first_step: int, n_steps: int) -> tuple[tuple[
     return tuple((k, rate) for k, rate in enumerate(rates) if k == 0 or rate != rates[k - 1])
 
 
-def _loss_weights(job: Job) -> Tensor | None:
-    """(C,) class weights with mean 1 over the images, as the loss applies them."""
-    weights = job.correction.weights
+def _loss_weights(job: Job, epoch: int) -> Tensor | None:
+    """(C,) class weights with mean 1 over the images, as the loss applies them in this epoch."""
+    weights = job.correction.weights_at(epoch)
     if weights is None:
         return None
     counts = torch.from_numpy(job.table.counts("train"))
     return normalise(torch.tensor(weights), counts).to(job.classifier.mean.device)
 
 
-def _plain_loss(job: Job, weights: Tensor | None) -> Loss:
+def _plain_loss(job: Job, weights: Tensor | None, epoch: int) -> Loss:
     """Our loss in the words of torch's, where it is the same number: trials can take weights and
     smoothing out of that. Smoothed and weighted at once it is not, and stays as it is."""
     smoothing = job.settings.label_smoothing
-    if weights is None or smoothing:
-        return job.correction.loss
+    if weights is None or smoothing or not job.correction.is_cross_entropy:
+        return job.correction.loss_at(epoch)
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(logits, targets, weight=weights, reduction="none").mean()

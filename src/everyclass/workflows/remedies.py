@@ -7,7 +7,7 @@ change only nearly, the difference is told. Trains nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -87,9 +87,15 @@ def prescription(diagnosis: Diagnosis, facts: Facts) -> Prescription | None:
                 cause=cause,
                 changes=changes,
                 nearly=" ".join(one.nearly for one in known if one.nearly),
-                from_start=any(one.from_start for one in known),
+                from_start=any(one.from_start for one in known) or _other_head(changes),
             )
     return None
+
+
+def _other_head(changes: Sequence[SettingChange]) -> bool:
+    """LDAM has a last layer of cosines: no other training can go on from its weights."""
+    moved = (one for one in changes if one.name == "imbalance")
+    return any(("ldam-drw" in one.old) != ("ldam-drw" in one.new) for one in moved)
 
 
 def why_none(diagnosis: Diagnosis) -> str:

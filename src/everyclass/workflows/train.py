@@ -11,20 +11,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from everyclass.decide import Machine
 from everyclass.errors import InputError
 from everyclass.images.audit_values import Audit
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
-from everyclass.models.backbones import Backbone, build_backbone, refuse_unknown
+from everyclass.models.backbones import Backbone, build_backbone, last_layer, refuse_unknown
 from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.settings import PRESETS, Settings
 from everyclass.workflows.compute import measured
-from everyclass.workflows.correction import Correction, build_correction
+from everyclass.workflows.correction import Correction, HeadMethod, build_correction
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Decided, Event, Finished
 from everyclass.workflows.finish import Outcome, finish
@@ -218,6 +218,7 @@ class _Materials:
             classifier=classifier,
             weights=backbone.weights,
             small_stem=backbone.small_stem,
+            cosine_head=backbone.cosine_head,
             start=start,
             show_batches=self.options.show_batches,
             checkpoint_seconds=self.options.checkpoint_seconds,
@@ -269,14 +270,18 @@ def _correction(settings: Settings, table: ImageTable) -> Correction:
 
 
 def _backbone(settings: Settings, table: ImageTable) -> Backbone:
-    return build_backbone(
+    backbone = build_backbone(
         settings.model,
         side=settings.image_size,
         n_classes=len(table.classes),
         seed=settings.seed,
         pretrained=settings.pretrained,
         weights_file=settings.weights_file,
+        cosine_head="ldam-drw" in settings.imbalance,
     )
+    if any(name in get_args(HeadMethod) for name in settings.imbalance):
+        last_layer(backbone.network, settings.model, len(table.classes))  # refused now, not later
+    return backbone
 
 
 def _with_backbone_facts(recipe: Recipe, backbone: Backbone) -> Recipe:
