@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -390,3 +391,39 @@ def test_inputs_that_ask_for_a_gradient_where_nothing_else_trains_are_no_attack(
     case = watching.end()
     assert case is not None
     assert len(case.batches) == 6
+
+
+def test_a_second_optimizer_is_known_after_its_function_has_ended(watching: Watching) -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+
+    def script() -> None:
+        *body, weight, bias = model.parameters()
+        first = torch.optim.SGD(body, lr=0.1)
+        second = torch.optim.SGD([weight, bias], lr=0.1)
+        for inputs, targets in batches(5):
+            first.zero_grad()
+            second.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            first.step()
+            second.step()
+
+    script()
+    gc.collect()
+    case = watching.end()
+    assert case is not None
+    assert [len(one.param_groups[0]["params"]) for one in case.optimizers] == [2, 2]
+
+
+def test_weights_that_the_loss_learns_are_no_sign_of_gradients_that_add_up(
+    watching: Watching,
+) -> None:
+    model, weights = nn.Linear(6, 3), nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([*model.parameters(), weights], lr=0.01)
+    for inputs, targets in batches(12):
+        losses = F.cross_entropy(model(inputs), targets, reduction="none")
+        optimizer.zero_grad()
+        (weights[targets] * losses).mean().backward()
+        optimizer.step()
+    case = watching.end()
+    assert case is not None
+    assert case.gradients_cleared

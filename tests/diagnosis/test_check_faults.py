@@ -118,6 +118,14 @@ def a_table_without_scaler() -> CheckReport:
     return checked(mlp(5), (rows, torch.arange(32) % 4))
 
 
+@fault("inputs-constant")
+def an_alpha_channel_turned_a_little() -> CheckReport:
+    images, targets = batch()
+    edge = SIDE // 4
+    images[:, :, edge : SIDE - edge, edge : SIDE - edge] = 1.0
+    return checked(cnn(), (images, targets))
+
+
 @fault("inputs-double-scaled")
 def divided_by_255_twice() -> CheckReport:
     images, targets = pixels()

@@ -7,7 +7,7 @@ out: an answer for the first steps. Reads a few small tensors then, and nothing 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 LOOKED_AT_STEPS = 20
@@ -24,8 +24,14 @@ class GradientWatch:
         self._old = 0
 
     @torch.no_grad()
-    def after_step(self, optimizer: Optimizer, step: int) -> None:
-        """The optimizer has taken a step, `step` steps were done before."""
+    def after_step(self, optimizer: Optimizer, step: int, network: nn.Module | None = None) -> None:
+        """The optimizer has taken a step, `step` steps were done before.
+
+        Args:
+            network: whose gradients are looked at where it is known: what else the optimizer holds
+                (class weights that are learned, centres of a loss) may get its gradient of the
+                next backward pass before that is seen to begin.
+        """
         self._watched = []
         if len(self._norms) >= LOOKED_AT_STEPS:
             return
@@ -41,7 +47,9 @@ class GradientWatch:
         device = norms[0].device
         total = torch.stack([one.float().to(device) for one in norms]).norm()
         self._norms.append((step, total))
-        self._watched = sorted(parameters, key=Tensor.numel)[:LOOKED_AT_PARAMETERS]
+        own = None if network is None else {id(one) for one in network.parameters()}
+        watched = [one for one in parameters if own is None or id(one) in own]
+        self._watched = sorted(watched, key=Tensor.numel)[:LOOKED_AT_PARAMETERS]
 
     @property
     def waits(self) -> bool:

@@ -8,6 +8,7 @@ takes this step; the weights before it. Knows no monitor.
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ GRAPH_SEARCHES = 3
 
 CALLS_AWAITED = 3
 """Steps after which the network is named although its own call was never seen."""
+
+KEPT_OPTIMIZERS = 4
+"""Of the watched network, that stay alive: a script may make a new one again and again."""
 
 
 class Roots:
@@ -44,6 +48,7 @@ class Roots:
         self._tap = tap
         self._states: dict[int, dict[str, Tensor]] = {}
         self._owned: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
+        self._own_optimizers: deque[Optimizer] = deque(maxlen=KEPT_OPTIMIZERS)
         self._searches = 0
         self._without_call = 0
 
@@ -124,6 +129,9 @@ class Roots:
                 own = {id(one) for one in self.root.parameters()}
                 known = any(id(one) in own for one in parameters_of(optimizer))
             self._owned[optimizer] = known
+            if known:
+                # A script's second optimizer is gone with its function, and asked for after that.
+                self._own_optimizers.append(optimizer)
         return known
 
     def _track(self, parameters: Iterable[Tensor]) -> None:

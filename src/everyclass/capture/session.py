@@ -485,7 +485,7 @@ class Session:
         rate = _rate(optimizer)
         if rate is not None and (not self.rates or self.rates[-1][1] != rate):
             self.rates.append((self.steps, rate))
-        self.gradients.after_step(optimizer, self.steps)
+        self.gradients.after_step(optimizer, self.steps, self.roots.root)
         self.between.after_step(optimizer)
         self.steps += 1
         if self.feed.monitor is not None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
 from everyclass.diagnosis.material import Material, rows_of
-from everyclass.diagnosis.nested import rows_as_matrix, scores_in
+from everyclass.diagnosis.nested import rows_as_matrix, scores_in, tensors_in
 from everyclass.diagnosis.sightings import Layer
 from everyclass.diagnosis.trace import PassError, run_pass
 
@@ -46,6 +46,13 @@ NORMALISATIONS: tuple[tuple[str, tuple[float, ...], tuple[float, ...]], ...] = (
     ("MNIST's normalisation", (0.1307,), (0.3081,)),
     ("normalisation with 0.5 and 0.5", (0.5,), (0.5,)),
 )
+
+TOLD_BATCHES = 8
+"""Whose figures are told."""
+
+LEAST_SIDE, FLAT_WITHIN = 8, 1e-4
+"""Pixels of images that have an inner half to speak of; spread of its values, of their size, up to
+which it is blank."""
 
 FEW_DISTINCT = 8
 """A batch in which at most one row in so many is distinct repeats itself."""
@@ -167,9 +174,10 @@ def input_variety(material: Material) -> Answer:
         raise NotApplicable("No batch with two or more inputs is known.")
     n, distinct = sum(one[0] for one in seen), [one[1] for one in seen]
     evidence = {
-        "batch_sizes": [one[0] for one in seen],
-        "distinct": distinct,
-        "between_images_share": [one[2] for one in seen],
+        "batches": len(seen),
+        "batch_sizes": [one[0] for one in seen[:TOLD_BATCHES]],
+        "distinct": distinct[:TOLD_BATCHES],
+        "between_images_share": [one[2] for one in seen[:TOLD_BATCHES]],
     }
     remedy = (
         "Look at the images as the loader gives them: a division by 255 in integers leaves zeros, "
@@ -201,9 +209,37 @@ def input_variety(material: Material) -> Answer:
             remedy=remedy,
             evidence=evidence | {"distinct_in_all": len(known)},
         )
+    blank = _blank_within(material)
+    if blank is not None:
+        return accuse(
+            "inputs-constant",
+            f"The inner half of every one of the {n} images looked at holds the one value "
+            f"{figure(blank)}: what differs between them lies at their edges, as shifts and "
+            "rotations leave it.",
+            remedy="Look at the images as the loader gives them: an alpha channel or a mask read "
+            "in place of the image is one flat value.",
+            evidence=evidence | {"inner_value": blank},
+        )
     return passed(
         f"{distinct[0]} of {seen[0][0]} inputs of the first batch are distinct.", evidence
     )
+
+
+def _blank_within(material: Material) -> float | None:
+    """The one value of all images' inner halves; None where they differ, or are no images."""
+    low, high = math.inf, -math.inf
+    for batch in material.case.batches:
+        n_rows = rows_of(batch)
+        given = tensors_in((batch.args, dict(batch.keywords)))
+        images = next((one for one in given if one.ndim == 4 and one.shape[0] == n_rows), None)
+        if images is None or min(images.shape[2:]) < LEAST_SIDE:
+            return None
+        height, width = images.shape[2:]
+        inner = images[:, :, height // 4 : height - height // 4, width // 4 : width - width // 4]
+        low, high = min(low, float(inner.min())), max(high, float(inner.max()))
+        if not high - low <= FLAT_WITHIN * max(abs(low), abs(high)):
+            return None
+    return low if math.isfinite(low) else None
 
 
 def grey_levels(inputs: Tensor, figures: ChannelFigures) -> str:
