@@ -130,13 +130,18 @@ def test_the_function_handed_over_is_the_scripts_own_loss(loop):
 
 def test_the_steps_of_every_script_are_found():
     from compose import compose
-    from peers.inject import with_calls
+    from peers.inject import UnknownLoop, with_calls
     from registry import cells
 
     for cell in [*cells(seeds=1, healthy=True), *cells(seeds=1, healthy=False)]:
         if cell.guise.script == "hf_trainer":  # its loop is the library's; attached at run time
             continue
-        text = with_calls(compose(cell.guise, cell.at))
+        script = compose(cell.guise, cell.at)
+        try:
+            text = with_calls(script)
+        except UnknownLoop:
+            assert "autograd.grad(" in script, cell.key  # no backward() to stand before
+            continue
         assert text.count("_watcher.batch(") == text.count("_watcher.loss(") == 1, cell.key
 
 
