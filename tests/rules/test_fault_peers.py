@@ -140,7 +140,8 @@ def test_the_steps_of_every_script_are_found():
         try:
             text = with_calls(script)
         except UnknownLoop:
-            assert "autograd.grad(" in script, cell.key  # no backward() to stand before
+            # No backward() to stand before, no call of the network by its name: told to the user.
+            assert "autograd.grad(" in script or "functional_call(model" in script, cell.key
             continue
         assert text.count("_watcher.batch(") == text.count("_watcher.loss(") == 1, cell.key
 
