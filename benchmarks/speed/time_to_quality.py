@@ -7,10 +7,9 @@ SET is trashnet or pbc-lt-50 (200 images a class for test, 1,000 to 20 for train
 `benchmarks/quality/main_road.py`). `peer/bin/python` has fastai. Both sides get the same manifest
 with the same validation images, and start as a process that has imported nothing.
 
-- fastai: `ImageDataLoaders.from_df`, `aug_transforms()`, `Resize(side)`, batch 64, `vision_learner`
-  on a ResNet-18 without pretrained weights, `fit_one_cycle(EPOCHS)` at its default rate. It opens
-  each file with PIL in every epoch, in a worker a core. Its goal is the validation balanced
-  accuracy after its last epoch; its time ends there.
+- fastai: `benchmarks/quality/peers/fastai_defaults.py`, a ResNet-18 from scratch. It opens each
+  file with PIL in every epoch, in two workers. Its goal is the validation balanced accuracy after
+  its last epoch; its time ends there.
 - ours: `everyclass train` as a user types it with `--image-size SIDE --epochs EPOCHS --no-cache`
   (`--our-epochs` for another number). Its time ends with the first epoch in whose line of
   `metrics.jsonl` the goal is reached. It decodes each file once.
@@ -31,29 +30,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from everyclass.stats.confusion import balanced_accuracy, confusion_matrix
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "quality"))
 from main_road import pbc_long_tailed, shuffled, write_manifest
 
+FASTAI = Path(__file__).parents[1] / "quality/peers/fastai_defaults.py"
 VALIDATION_SHARE = 0.2
-
-FASTAI = """
-import sys
-manifest, side, epochs, seed, cores = sys.argv[1], *map(int, sys.argv[2:6])
-import pandas, torch
-from fastai.vision.all import *
-torch.set_num_threads(cores)
-set_seed(seed)
-table = pandas.read_csv(manifest)
-table["valid"] = table["split"] == "val"
-loaders = ImageDataLoaders.from_df(
-    table, path="/", fn_col="image", label_col="label", valid_col="valid", bs=64,
-    item_tfms=Resize(side), batch_tfms=aug_transforms(), num_workers=cores, device="cpu",
-)
-learner = vision_learner(loaders, resnet18, pretrained=False, metrics=BalancedAccuracy())
-with learner.no_bar(), learner.no_logging():
-    learner.fit_one_cycle(epochs)
-print("GOAL", learner.recorder.values[-1][-1])
-"""
 
 
 def rows_of(name: str, data: Path) -> list[tuple[Path, str, str]]:
@@ -74,15 +59,20 @@ def rows_of(name: str, data: Path) -> list[tuple[Path, str, str]]:
 
 
 def fastai_run(peer: str, manifest: Path, side: int, epochs: int, seed: int) -> tuple[float, float]:
-    """(seconds, balanced accuracy at the end)."""
-    arguments = [peer, "-c", FASTAI, str(manifest), *map(str, (side, epochs, seed, cores()))]
-    started = time.perf_counter()
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    found = [line for line in done.stdout.splitlines() if line.startswith("GOAL")]
-    if not found:
+    """(seconds to the end of the last epoch, balanced accuracy on the validation images)."""
+    out = manifest.with_suffix(".npz")
+    arguments = [peer, str(FASTAI), str(manifest)]
+    started = time.time()
+    done = subprocess.run(
+        [*arguments, *map(str, (side, epochs, seed, out))], capture_output=True, text=True
+    )
+    if done.returncode:
         sys.exit(f"fastai failed:\n{done.stderr[-2000:]}")
-    return seconds, float(found[-1].split()[1])
+    with np.load(out) as found:
+        logits, targets = found["val_logits"], found["val_targets"]
+        seconds = float(found["trained_at"]) - started
+    matrix = confusion_matrix(targets, logits.argmax(1), n_classes=logits.shape[1])
+    return seconds, balanced_accuracy(matrix)
 
 
 def our_run(
@@ -124,10 +114,6 @@ def lines_of(path: Path) -> list[float]:
         if "balanced_accuracy" in told:
             found.append(float(told["balanced_accuracy"]))
     return found
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compare(name: str, options: argparse.Namespace, folder: Path) -> None:

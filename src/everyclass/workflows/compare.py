@@ -90,12 +90,13 @@ class Comparison:
         lines.insert(1, "  ".join("-" * width for width in widths))
         failed = [f"{one.name}: {why}" for one in self.methods for why in one.failures]
         noun = "seed" if self.seeds == 1 else "seeds"
+        epochs = "epoch" if self.epochs == 1 else "epochs"
         if self.seeds > 1:
             end = "mean and 95 % interval over the seeds"
         else:
             end = "one seed has no interval: differences may be luck"
         told = (
-            f"{self.epochs} epochs, {self.seeds} {noun}, judged on the {self.split} split; {end}."
+            f"{self.epochs} {epochs}, {self.seeds} {noun}, judged on the {self.split} split; {end}."
         )
         return "\n".join([*(line.rstrip() for line in lines), told, *failed])
 

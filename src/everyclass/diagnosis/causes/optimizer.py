@@ -275,36 +275,7 @@ def step_taken(material: Material) -> Answer:
     rates = [*rates_of(case.optimizers), *(rate for _, rate in case.rates)]
     if watched and not moved and max(rates, default=0) > 0:
         if case.steps is not None and case.gradients_cleared is None and not case.gradient_norms:
-            leaves = case.answer_leaves
-            if leaves is not None and not leaves.own and leaves.foreign:
-                return accuse(
-                    "graph-detached",
-                    f"The network's answer hangs on {len(leaves.foreign)} tensors that are none of "
-                    f"its parameters, as copies of them are: in {steps:,} steps no parameter in "
-                    "the optimizer had a gradient.",
-                    remedy="Call the network with its own parameters: no detach(), .data or clone "
-                    "of them, as in functional_call or in an optimizer built before.",
-                    evidence=evidence | {"foreign": [list(one) for one in leaves.foreign[:20]]},
-                )
-            if case.answers_reached:
-                return accuse(
-                    "parameters-frozen",
-                    f"Backward passes came through the network's answer, yet at each of {steps:,} "
-                    "steps no parameter in the optimizer had a gradient, and every one of "
-                    f"{len(watched)} is what it was at the start: gradients are taken away before "
-                    "the step.",
-                    remedy="Look between backward() and step() for what sets .grad to None (by "
-                    "name, or a zero_grad() too late).",
-                    evidence=evidence,
-                )
-            return accuse(
-                "graph-detached",
-                f"{steps:,} steps were taken, and not one gradient reached the optimizer: every "
-                f"one of {len(watched)} optimised parameters is what it was at the start.",
-                remedy="Keep tensors in the graph from the model to the loss: no detach(), .data, "
-                ".item(), argmax, numpy or torch.tensor(...) on the way.",
-                evidence=evidence,
-            )
+            return _no_gradient_came(case, steps, len(watched), evidence)
         return accuse(
             "step-not-taken",
             f"After {steps:,} steps every one of {len(watched)} optimised parameters is, bit for "
@@ -313,6 +284,40 @@ def step_taken(material: Material) -> Answer:
             evidence=evidence,
         )
     return passed(f"{len(moved)} of {len(watched)} parameters moved in {steps:,} steps.", evidence)
+
+
+def _no_gradient_came(case: Case, steps: int, watched: int, evidence: dict[str, Any]) -> Answer:
+    """Why so many steps found no gradient at any of the optimizer's parameters."""
+    leaves = case.answer_leaves
+    if leaves is not None and not leaves.own and leaves.foreign:
+        return accuse(
+            "graph-detached",
+            f"The network's answer hangs on {len(leaves.foreign)} tensors that are none of "
+            f"its parameters, as copies of them are: in {steps:,} steps no parameter in "
+            "the optimizer had a gradient.",
+            remedy="Call the network with its own parameters: no detach(), .data or clone "
+            "of them, as in functional_call or in an optimizer built before.",
+            evidence=evidence | {"foreign": [list(one) for one in leaves.foreign[:20]]},
+        )
+    if case.answers_reached:
+        return accuse(
+            "parameters-frozen",
+            f"Backward passes came through the network's answer, yet at each of {steps:,} "
+            "steps no parameter in the optimizer had a gradient, and every one of "
+            f"{watched} is what it was at the start: gradients are taken away before "
+            "the step.",
+            remedy="Look between backward() and step() for what sets .grad to None (by "
+            "name, or a zero_grad() too late).",
+            evidence=evidence,
+        )
+    return accuse(
+        "graph-detached",
+        f"{steps:,} steps were taken, and not one gradient reached the optimizer: every "
+        f"one of {watched} optimised parameters is what it was at the start.",
+        remedy="Keep tensors in the graph from the model to the loss: no detach(), .data, "
+        ".item(), argmax, numpy or torch.tensor(...) on the way.",
+        evidence=evidence,
+    )
 
 
 CHECKS = (
