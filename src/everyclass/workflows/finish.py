@@ -193,9 +193,9 @@ def _write_predictions(
 def _chosen(job: Job, progress: Progress) -> str:
     name = job.settings.selection
     if name == "last":
-        return f"Kept the weights of the last epoch ({progress.best_epoch})."
+        return f"Kept the weights of the last epoch ({progress.best_epoch + 1})."
     return (
-        f"Kept the weights of epoch {progress.best_epoch} of 0 to {job.settings.epochs - 1}: "
+        f"Kept the weights of epoch {progress.best_epoch + 1} of {job.settings.epochs}: "
         f"{name.replace('_', ' ')} {progress.best_score[0]:.3f} on validation images."
     )
 

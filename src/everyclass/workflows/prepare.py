@@ -130,7 +130,9 @@ def open_store(
         folder: of the run; None = nothing is kept.
         cached: in the cache that runs share, where there is room; else in `folder`.
     """
-    size = f"{ImageStore.bytes_needed(len(table), side=side) / 1e9:.2g} GB of decoded images"
+    megabytes = ImageStore.bytes_needed(len(table), side=side) / 1e6
+    told = f"{megabytes / 1000:.2g} GB" if megabytes >= 1000 else f"{megabytes:.2g} MB"
+    size = f"{told} of decoded images"
     why_not = ""
     if cached and folder is not None:
         place, limit = cache_folder() / "images", image_limit_bytes()
