@@ -123,7 +123,7 @@ def test_measuring_touches_nothing(first: tuple[Recipe, Job], any_size: None) ->
 def test_what_wins_is_chosen_and_what_loses_is_not(
     first: tuple[Recipe, Job], outcomes: list[Duel | Exception]
 ) -> None:
-    outcomes[:] = [WON, LOST, LOST]  # channels_last, bf16, one thread
+    outcomes[:] = [WON, LOST, LOST]  # channels_last, bf16 with it, one thread
     found = decisions(choose(first))
     assert {name: one.value for name, one in found.items()} == {
         "memory_format": "channels_last",
@@ -132,7 +132,7 @@ def test_what_wins_is_chosen_and_what_loses_is_not(
     }
     assert all(one.origin == "measured" for one in found.values())
     assert found["memory_format"].reason.startswith(
-        "a step of 8 images takes 100 ms with channels_last and 200 ms with contiguous"
+        "a step of 8 images takes 100 ms with channels_last, 200 ms with contiguous"
     )
     assert "must save 5%" in found["threads"].reason
 
@@ -153,10 +153,27 @@ def test_several_changes_must_beat_plain_float32_together(
 def test_what_cannot_be_computed_is_no_candidate(
     first: tuple[Recipe, Job], outcomes: list[Duel | Exception]
 ) -> None:
-    outcomes[:] = [LOST, RuntimeError("no kernel for bfloat16\nat line 3"), LOST]
+    failed = RuntimeError("no kernel for bfloat16\nat line 3")
+    outcomes[:] = [LOST, failed, failed, LOST]
     found = decisions(choose(first))["precision"]
     assert found.value == "fp32"
-    assert found.reason == "bf16 cannot be computed here: no kernel for bfloat16"
+    assert found.reason == (
+        "channels_last and bf16 cannot be computed here: no kernel for bfloat16; "
+        "bf16 cannot be computed here: no kernel for bfloat16"
+    )
+
+
+def test_what_gains_nothing_alone_is_tried_together(
+    first: tuple[Recipe, Job], outcomes: list[Duel | Exception]
+) -> None:
+    outcomes[:] = [LOST, LOST, WON, LOST]  # channels_last, bf16, both, one thread
+    found = decisions(choose(first))
+    assert (found["memory_format"].value, found["precision"].value) == ("channels_last", "bf16")
+    assert found["precision"].reason.startswith(
+        "a step of 8 images takes 100 ms with channels_last and bf16, 200 ms with contiguous and "
+        "fp32"
+    )
+    assert "200 ms with bf16" in found["precision"].reason  # what it took alone is told as well
 
 
 def test_the_users_own_choice_is_not_tried_against(
@@ -199,7 +216,8 @@ def test_resuming_computes_as_it_began_and_measures_nothing(
 ) -> None:
     data = DataSource(source=str(image_folder))
     wishes = options(threads=1)
-    outcomes[:] = [LOST, LOST]  # contiguous in both: not what an unmeasured training takes
+    # Contiguous in both, which an unmeasured training does not take; more duels where bf16 is native.
+    outcomes[:] = [LOST] * 6
     train(data, tmp_path / "whole", wishes, on_event=quiet)
 
     def power_cut(event: Event) -> None:

@@ -58,9 +58,10 @@ def measured(
 ) -> Recipe:
     """The recipe with the fastest way to compute.
 
-    Ways are tried one change at a time against the fastest so far, beginning with plain float32.
-    Where several changes won, together they must beat plain float32 as well; else the first of them
-    stays alone, which did.
+    Changes are tried in turn against the fastest way so far, beginning with plain float32: one
+    setting at a time, and the memory format together with bfloat16, which gains most in
+    channels-last order. Where several changes won, together they must beat plain float32 as well;
+    else the first of them stays alone, which did.
 
     Args:
         recipe: so far.
@@ -100,15 +101,15 @@ def measured(
         torch.set_num_threads(threads)
 
 
-def _changes(job: Job, names: Collection[str], *, bf16: bool) -> dict[str, Any]:
-    """The challengers, by setting. bfloat16 after the format, without which it gains nothing."""
-    settings, changes = job.settings, dict[str, Any]()
+def _changes(job: Job, names: Collection[str], *, bf16: bool) -> list[dict[str, Any]]:
+    """The challengers, each as the settings it changes."""
+    settings, changes = job.settings, list[dict[str, Any]]()
     if "memory_format" in names and suits_channels_last(job.classifier.network):
-        changes["memory_format"] = "channels_last"
+        changes.append({"memory_format": "channels_last"})
     if "precision" in names and bf16:
-        changes["precision"] = "bf16"
+        changes += [{"precision": "bf16"}, *({**one, "precision": "bf16"} for one in changes)]
     if "threads" in names and settings.device == "cpu" and settings.threads > 1:
-        changes["threads"] = settings.threads // 2
+        changes.append({"threads": settings.threads // 2})
     return changes
 
 
@@ -135,9 +136,9 @@ def _first_batch(job: Job, n_train: int) -> Batch:
 class _Trial:
     """How a change fared. `duel` is None where it could not be computed at all."""
 
-    name: str
-    held: Any
-    tried: Any
+    names: tuple[str, ...]
+    held: Way
+    tried: Way
     duel: Duel | None
     failure: str = ""
 
@@ -163,31 +164,31 @@ class _Contest:
         return time.perf_counter() - begin
 
     def held(
-        self, plain: Way, changes: dict[str, Any], budget: float
+        self, plain: Way, changes: list[dict[str, Any]], budget: float
     ) -> tuple[Way, list[_Trial], Duel | None]:
         """The way that holds in the end, every trial, and plain against it where several won."""
-        best, trials = plain, list[_Trial]()
-        for name, value in changes.items():
-            challenger = replace(best, **{name: value})
-            trials.append(self._trial(name, best, challenger, budget))
+        best, trials, known = plain, list[_Trial](), {plain}
+        for change in changes:
+            challenger = replace(best, **change)
+            if challenger in known:
+                continue
+            known.add(challenger)
+            trials.append(self._trial(tuple(change), best, challenger, budget))
             if trials[-1].won:
                 best = challenger
         won = [trial for trial in trials if trial.won]
         if len(won) < 2:
             return best, trials, None
         last = self._duel(plain, best, budget)
-        if not last.challenger_wins:
-            best = replace(plain, **{won[0].name: won[0].tried})
-        return best, trials, last
+        return (best if last.challenger_wins else won[0].tried), trials, last
 
-    def _trial(self, name: str, best: Way, challenger: Way, budget: float) -> _Trial:
-        held, tried = getattr(best, name), getattr(challenger, name)
+    def _trial(self, names: tuple[str, ...], best: Way, challenger: Way, budget: float) -> _Trial:
         try:
             found = self._duel(best, challenger, budget)
         except RuntimeError as error:  # an operation without a kernel, memory that is not there
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return _Trial(name=name, held=held, tried=tried, duel=None, failure=why)
-        return _Trial(name=name, held=held, tried=tried, duel=found)
+            return _Trial(names=names, held=best, tried=challenger, duel=None, failure=why)
+        return _Trial(names=names, held=best, tried=challenger, duel=found)
 
     def _duel(self, holder: Way, challenger: Way, budget: float) -> Duel:
         return duel(
@@ -230,7 +231,9 @@ class _Contest:
 def _with_reasons(
     recipe: Recipe, way: Way, trials: list[_Trial], against_plain: Duel | None
 ) -> Recipe:
+    """The values of `way`; a setting's reasons are the trials that changed it, the last first."""
     batch = recipe.settings.batch_size
+    reasons = dict[str, list[str]]()
     for trial in trials:
         reason = _reason(trial, batch)
         if trial.won and against_plain is not None:
@@ -239,12 +242,20 @@ def _with_reasons(
                 f"float32 {_ms(against_plain.holder_seconds)}"
                 + ("" if against_plain.challenger_wins else ", so that only the first one stays")
             )
-        recipe = recipe.with_value(trial.name, getattr(way, trial.name), reason, origin="measured")
+        for name in trial.names:
+            reasons.setdefault(name, []).insert(0, reason)
+    for name in MEASURED:
+        if name in reasons:
+            told = "; ".join(reasons[name])
+            recipe = recipe.with_value(name, getattr(way, name), told, origin="measured")
     return recipe
 
 
 def _reason(trial: _Trial, batch: int) -> str:
-    held, tried = _named(trial.name, trial.held), _named(trial.name, trial.tried)
+    held, tried = (
+        " and ".join(_named(name, getattr(way, name)) for name in trial.names)
+        for way in (trial.held, trial.tried)
+    )
     found = trial.duel
     if found is None:
         return f"{tried} cannot be computed here: {trial.failure}"
@@ -255,7 +266,7 @@ def _reason(trial: _Trial, batch: int) -> str:
         )
     faster = "" if found.challenger_wins else f"; a change must save {MARGIN:.0%} to be made"
     return (
-        f"a step of {batch} images takes {_ms(found.challenger_seconds)} with {tried} and "
+        f"a step of {batch} images takes {_ms(found.challenger_seconds)} with {tried}, "
         f"{_ms(found.holder_seconds)} with {held} (medians of {found.rounds}, in turns; losses "
         f"within {found.loss_difference:.2%}){faster}"
     )

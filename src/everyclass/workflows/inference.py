@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,7 +19,14 @@ EVALUATION_BATCH = 256
 def make_fabric(*, device: str, precision: str) -> Fabric:
     """Fabric for one device. `precision` is fp32, bf16 or fp16."""
     names = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-    return Fabric(accelerator=device, devices=1, precision=names[precision])
+    # Lightning logs its precision plugin each time; the recipe tells the precision, with reasons.
+    log = logging.getLogger("lightning_fabric.utilities.rank_zero")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        return Fabric(accelerator=device, devices=1, precision=names[precision])
+    finally:
+        log.setLevel(level)
 
 
 def logits_of(
