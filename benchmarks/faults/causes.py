@@ -101,9 +101,12 @@ def calls_fit(plan: Plan, way: Way) -> bool:
 
 
 def write_scripts(plans: list[Plan], folder: Path, images: Path) -> None:
-    """Each training's scripts as files, and `index.jsonl`: for tools that know nothing of this."""
+    """Each training's scripts as files, and `index.jsonl`: for tools that know nothing of this.
+
+    `runs.jsonl` beside them is for `peers.py --runs`: the same scripts, sound twins as well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    lines = []
+    lines, runs = [], []
     for number, plan in enumerate(plans):
         names = {"faulty": f"{number:03d}_faulty.py", "twin": f"{number:03d}_twin.py"}
         (folder / names["faulty"]).write_text(plan.faulty())
@@ -120,7 +123,19 @@ def write_scripts(plans: list[Plan], folder: Path, images: Path) -> None:
             "arguments": ["--root", str(images), "--seed", str(plan.seed)],
         }
         lines.append(json.dumps(told))
+        runs += peer_runs(plan)
     (folder / "index.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+
+
+def peer_runs(plan: Plan) -> list[dict[str, object]]:
+    """A training and its sound twin, as `peers.py` reads them."""
+    told = {"key": plan.key, "text": plan.faulty(), "cause": "healthy", "seed": plan.seed}
+    if not plan.faults:
+        return [told]
+    accepts = [cause for fault in plan.faults for cause in (fault.cause, *fault.accepts)]
+    twin = {**told, "key": f"{plan.key} (twin)", "text": plan.twin()}
+    return [{**told, "cause": plan.faults[0].cause, "accepts": accepts}, twin]
 
 
 # -- running ---------------------------------------------------------------------------------------

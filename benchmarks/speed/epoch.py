@@ -3,8 +3,8 @@
     python benchmarks/speed/epoch.py FOLDER                              # ResNet-18, 64 px
     python benchmarks/speed/epoch.py FOLDER --network tutorial --side 256
     python benchmarks/speed/epoch.py FOLDER --enlarge --side 128         # 1024x768 JPEGs
-    ... --peer-python peer/bin/python        # fastai too, from: python3 -m venv peer &&
-                                             # peer/bin/pip install fastai
+    ... --peer-python peer/bin/python        # these too, from: python3 -m venv peer &&
+                                             # peer/bin/pip install fastai ultralytics
 
 FOLDER holds a folder a class; `--images` of them are used, from all classes alike. Everybody trains
 the same architecture from scratch on the same files, batch size and cores. What an image costs:
@@ -19,6 +19,12 @@ the same architecture from scratch on the same files, batch size and cores. What
 - tutorial's loop (with its network): read_image, Resize, ConvertImageDtype, Normalize in every
   epoch, no augmentation (ours has none then either), in the process that trains; SGD 0.001,
   batch 10.
+- timm: its data set, transforms (crop with interpolation, flip, normalise per image) and loader, a
+  worker a core, in a loop like that of torchvision.
+- Lightning: torchvision's images in Lightning's Trainer with a plain module; no logger, no
+  checkpoint, no progress bar.
+- Ultralytics: classify from a YAML, torchvision's ResNet-18 under its own head; crop and flip in a
+  worker a core, a moving average of the weights each step; RandAugment and erasing off.
 - fastai: PIL decoding and Resize in a worker a core; crop and flip by batch on the CPU; Learner
   with its Adam and one-cycle, validation on 0.2 % of the images (outside the clock). torchvision's
   ResNet-18 instead of timm's.
@@ -89,7 +95,7 @@ def main() -> None:
     parser.add_argument("--enlarge", action="store_true", help="train from 1024x768 JPEGs")
     parser.add_argument("--epochs", type=int, default=2, help="of each run, at least 2")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--peer-python", help="the Python of an environment with fastai")
+    parser.add_argument("--peer-python", help="of an environment with fastai and ultralytics")
     arguments = parser.parse_args()
     tutorial = arguments.network == "tutorial"
     task: dict[str, Any] = {
@@ -105,8 +111,10 @@ def main() -> None:
         "compute only": sys.executable,
         "tutorial's loop" if tutorial else "torchvision loop": sys.executable,
     }
-    if arguments.peer_python:
-        contenders["fastai"] = arguments.peer_python
+    if not tutorial:
+        contenders |= {"timm": sys.executable, "Lightning": sys.executable}
+        if arguments.peer_python:
+            contenders |= dict.fromkeys(("fastai", "Ultralytics"), arguments.peer_python)
     seconds: dict[str, list[list[float]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "images"

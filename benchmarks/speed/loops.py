@@ -255,8 +255,8 @@ def compute_only(task: Task) -> Epochs:
 # -- peers ----------------------------------------------------------------------------------------
 
 
-def torchvision_loop(task: Task) -> Epochs:
-    """What people write: per image PIL decoding, five transforms; a worker a core."""
+def torchvision_loader(task: Task) -> tuple[Any, int]:
+    """Per image PIL decoding, five transforms; a worker a core. And how many classes."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
@@ -279,7 +279,13 @@ def torchvision_loop(task: Task) -> Epochs:
         num_workers=task.cores,
         persistent_workers=True,
     )
-    network = task.build(len(images.classes)).train()
+    return loader, len(images.classes)
+
+
+def torchvision_loop(task: Task) -> Epochs:
+    """What people write around such a loader."""
+    loader, n_classes = torchvision_loader(task)
+    network = task.build(n_classes).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     seconds: Epochs = []
     for _ in range(task.epochs):
@@ -386,13 +392,147 @@ def fastai_loop(task: Task) -> Epochs:
     return seconds
 
 
+def timm_loop(task: Task) -> Epochs:
+    """timm's data set, transforms and loader as its train.py uses them, a worker a core; its loop
+    without logging: PIL decoding, RandomResizedCropAndInterpolation, flip, normalise per image."""
+    from timm.data import ImageDataset, create_loader
+
+    images = ImageDataset(str(task.folder))
+    loader = create_loader(
+        images,
+        input_size=(3, task.side, task.side),
+        batch_size=task.batch,
+        is_training=True,
+        use_prefetcher=False,
+        scale=(0.56, 1.0),
+        ratio=(1.0, 1.0),
+        hflip=0.5,
+        color_jitter=0.0,
+        mean=MEAN,
+        std=STD,
+        num_workers=task.cores,
+        persistent_workers=True,
+        device=torch.device("cpu"),
+    )
+    network = task.build(len(images.reader.class_to_idx)).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    seconds: Epochs = []
+    for _ in range(task.epochs):
+        with timed(seconds):
+            for inputs, targets in loader:
+                optimizer.zero_grad()
+                loss = functional.cross_entropy(network(inputs), targets)
+                loss.backward()
+                optimizer.step()
+    return seconds
+
+
+def lightning_loop(task: Task) -> Epochs:
+    """The torchvision loop's images, network and optimizer in Lightning's Trainer."""
+    import pytorch_lightning as lightning
+
+    loader, n_classes = torchvision_loader(task)
+    seconds: Epochs = []
+
+    class Plain(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = task.build(n_classes)
+
+        def training_step(self, batch: Any, _: int) -> torch.Tensor:
+            inputs, targets = batch
+            return functional.cross_entropy(self.network(inputs), targets)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+        def on_train_epoch_start(self) -> None:
+            self.started = now()
+
+        def on_train_epoch_end(self) -> None:
+            seconds.append(since(self.started))
+
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=task.epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Plain(), loader)
+    return seconds
+
+
+ULTRALYTICS_RESNET18 = """
+nc: {n}
+backbone:
+  - [-1, 1, TorchVision, [512, resnet18, null, True, 2]]
+head:
+  - [-1, 1, Classify, [nc]]
+"""
+
+
+def ultralytics_loop(task: Task) -> Epochs:
+    """Ultralytics classify from a YAML: torchvision's ResNet-18 under its own head (a convolution
+    to 1280 channels), untrained; PIL or OpenCV decoding, RandomResizedCrop, flip; its AdamW, moving
+    average, RandAugment and erasing off; a worker a core. Validation is outside the clock."""
+    seconds: Epochs = []
+    marks: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
+        # Its settings and trackers write here, nothing is fetched.
+        os.environ |= {"YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": temporary}
+        from ultralytics import YOLO, settings  # type: ignore[import-not-found]
+
+        settings.update({"mlflow": False, "wandb": False, "tensorboard": False})
+        classes = sorted(one for one in task.folder.iterdir() if one.is_dir())
+        for split, most in (("train", None), ("val", 2)):
+            for one in classes:
+                (root / "data" / split / one.name).mkdir(parents=True)
+                for path in sorted(one.iterdir())[:most]:
+                    link = root / "data" / split / one.name / path.name
+                    link.symlink_to(path.resolve())
+        config = root / "resnet18-cls.yaml"
+        config.write_text(ULTRALYTICS_RESNET18.format(n=len(classes)))
+        model = YOLO(str(config), task="classify")
+        model.add_callback("on_train_epoch_start", lambda _: marks.append(now()))
+        model.add_callback("on_train_epoch_end", lambda _: seconds.append(since(marks[-1])))
+        model.train(
+            data=str(root / "data"),
+            imgsz=task.side,
+            batch=task.batch,
+            nbs=task.batch,
+            epochs=task.epochs,
+            workers=task.cores,
+            device="cpu",
+            optimizer="AdamW",
+            lr0=1e-3,
+            scale=0.44,
+            auto_augment=None,
+            erasing=0.0,
+            hsv_h=0.0,
+            hsv_s=0.0,
+            hsv_v=0.0,
+            val=False,
+            plots=False,
+            verbose=False,
+            pretrained=False,
+            project=str(root / "runs"),
+        )
+    return seconds
+
+
 LOOPS = {
     "way": way,
     "everyclass": everyclass_loop,
     "compute only": compute_only,
     "torchvision loop": torchvision_loop,
     "tutorial's loop": tutorial_loop,
+    "timm": timm_loop,
+    "Lightning": lightning_loop,
     "fastai": fastai_loop,
+    "Ultralytics": ultralytics_loop,
 }
 
 
