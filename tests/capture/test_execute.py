@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -100,6 +101,22 @@ def test_a_call_comes_right_after_a_module_was_loaded(
     with when_loaded("never_loaded", then):
         pass
     assert sys.meta_path == finders
+
+
+def test_who_asks_whether_a_module_is_installed_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "asked_for_first.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    called = []
+    with when_loaded("asked_for_first", lambda: called.append("asked_for_first" in sys.modules)):
+        assert importlib.util.find_spec("asked_for_first") is not None
+        assert importlib.util.find_spec("asked_for_first") is not None
+        assert called == []
+        importlib.import_module("asked_for_first")
+        assert called == [True]
+        importlib.reload(sys.modules["asked_for_first"])
+        assert called == [True]
 
 
 def test_a_hard_exit_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,13 @@ def when_loaded(name: str, then: Callable[[], None]) -> Iterator[None]:
         then()
         yield
         return
-    finder = _Finder(name, then)
+
+    def loaded() -> None:
+        if finder in sys.meta_path:
+            sys.meta_path.remove(finder)
+            then()
+
+    finder = _Finder(name, loaded)
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -267,19 +273,27 @@ def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds one module as everybody else would, and adds a call after its loading."""
+    """Finds one module as everybody else would, and adds a call after its loading.
+
+    It may be asked many times before: whoever wants to know whether torch is installed (as
+    transformers does) asks for its spec and loads nothing.
+    """
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self._name = name
         self._then = then
+        self._asks = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self._name:
+        if fullname != self._name or self._asks:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._asks = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asks = False
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, self._then)
         return spec
