@@ -76,6 +76,13 @@ EXPECTED = {
     "two_optimizers": Expected(
         model="Net", loss="cross_entropy", steps=8, training=8, note="3 optimizers stepped"
     ),
+    # The first pass finds the network, the second one its weights; a change shows at the next.
+    "own_update": Expected(
+        model="Net", loss="cross_entropy", steps=8, training=10, note="without an optimizer"
+    ),
+    "fastai_like": Expected(
+        model="Net", loss="cross_entropy", steps=10, training=10, note="fastai's own"
+    ),
     "lightning_script": Expected(
         model="Net", loss="cross_entropy", steps=10, training=10, evaluation=4
     ),

@@ -17,6 +17,7 @@ from everyclass.capture.losses import Reading
 from everyclass.capture.models import ModelCall
 from everyclass.capture.reservoir import KeptBatch, Reservoir
 from everyclass.capture.window import LossRecord
+from everyclass.diagnosis.nested import plain
 from everyclass.monitoring.monitor import Monitor
 
 LABELLED_STEPS = 2_000
@@ -144,6 +145,7 @@ class Feed:
 def to_host(tensor: Tensor) -> Tensor:
     """A copy on the CPU that nothing else changes."""
     tensor = tensor.detach()
+    tensor = tensor if (own := plain(tensor)) is None else own
     return tensor.clone() if tensor.device.type == "cpu" else tensor.to("cpu")
 
 

@@ -51,6 +51,22 @@ class GradientWatch:
         watched = [one for one in parameters if own is None or id(one) in own]
         self._watched = sorted(watched, key=Tensor.numel)[:LOOKED_AT_PARAMETERS]
 
+    def after_own_step(self, optimizer: Optimizer) -> None:
+        """The script has changed the weights itself, some time ago: it may have cleared since."""
+        self._watched = []
+        if self._fresh + self._old >= LOOKED_AT_STEPS:
+            return
+        held = [
+            one
+            for group in optimizer.param_groups
+            for one in group["params"]
+            if one.grad is not None and one.grad.layout is torch.strided
+        ]
+        if held:
+            self._watched = sorted(held, key=Tensor.numel)[:LOOKED_AT_PARAMETERS]
+        else:
+            self._fresh += 1
+
     @property
     def waits(self) -> bool:
         """Whether the beginning of the next backward pass is of interest."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from everyclass.diagnosis.case import REGRESSION_LOSSES, LossName, LossSpec
+from everyclass.diagnosis.nested import plain
 from everyclass.monitoring.measures import ScoreKind
 
 WATCHED_LOSSES: tuple[LossName, ...] = tuple(
@@ -45,7 +46,6 @@ _ARGUMENTS: Mapping[LossName, tuple[str, ...]] = {
         *("input", "target", "p", "margin", "weight", "size_average", "reduce", "reduction"),
     ),
 }
-_PLAIN_TENSORS = (Tensor, torch.nn.Parameter)
 _EPSILON = 1e-7
 
 
@@ -104,8 +104,8 @@ def bind_loss(
     """
     given = dict(zip(_ARGUMENTS[name], arguments))
     given.update(keywords)
-    inputs, targets = given.pop("input", None), given.pop("target", None)
-    if type(inputs) not in _PLAIN_TENSORS or type(targets) not in _PLAIN_TENSORS:
+    inputs, targets = (_plain(given.pop(name, None)) for name in ("input", "target"))
+    if inputs is None or targets is None:
         return None
     if torch._C._functorch.is_functorch_wrapped_tensor(inputs):
         return None
@@ -113,6 +113,10 @@ def bind_loss(
         return None
     options = {key: value for key, value in given.items() if value is not None}
     return LossCall(name=name, inputs=inputs.detach(), targets=targets.detach(), options=options)
+
+
+def _plain(value: Any) -> Tensor | None:
+    return plain(value) if isinstance(value, Tensor) else None
 
 
 def read_loss(call: LossCall, *, look: bool) -> Reading | str:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from everyclass.diagnosis.nested import tensors_in
+from everyclass.diagnosis.nested import plain, tensors_in
 
 MOST_GRAPH_NODES = 20_000
 """Nodes of a loss's graph that are searched for parameters."""
@@ -204,8 +204,8 @@ class CallTap:
         floats = (one for one in tensors_in(output) if one.is_floating_point())
         call.outputs = tuple(
             one.detach()
-            for one in itertools.islice(floats, MOST_OUTPUTS)
-            if one.numel() <= LARGEST_OUTPUT
+            for own in itertools.islice(floats, MOST_OUTPUTS)
+            if (one := plain(own)) is not None and one.numel() <= LARGEST_OUTPUT
         )
         self.recent.append(call)
         return call

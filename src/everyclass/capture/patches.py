@@ -8,6 +8,7 @@ random generator and changes no result.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -59,6 +60,12 @@ class Watcher(Protocol):
 
     def step_ends(self, optimizer: Optimizer) -> None:
         """The parameters have changed; may raise to end the script."""
+
+    def fastai_optimizer_made(self, optimizer: object) -> None:
+        """A fastai optimizer, which is none of torch's, was constructed."""
+
+    def fastai_step_ends(self, optimizer: object) -> None:
+        """It has changed the parameters."""
 
     def scaler_begins(self) -> None:
         """`GradScaler.step` was called."""
@@ -142,6 +149,12 @@ class Patches:
         self._replace(torch, "compile", self._compile)
         self._replace(torch.jit, "script", self._script)
         self._handles = [register_optimizer_step_post_hook(self._after_step)]
+
+    def follow_fastai(self) -> None:
+        """fastai, which has optimizers of its own, has been loaded."""
+        kind = sys.modules["fastai.optimizer"].Optimizer
+        self._replace(kind, "__init__", self._fastai_init)
+        self._replace(kind, "step", self._fastai_step)
 
     def remove(self) -> None:
         """Put everything back, except what somebody has replaced after us."""
@@ -268,6 +281,27 @@ class Patches:
             watcher.optimizer_made(optimizer)
 
         return __init__
+
+    def _fastai_init(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def __init__(optimizer: Any, *args: Any, **kwargs: Any) -> None:
+            original(optimizer, *args, **kwargs)
+            watcher.fastai_optimizer_made(optimizer)
+
+        return __init__
+
+    def _fastai_step(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def step(optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(optimizer, *args, **kwargs)
+            watcher.fastai_step_ends(optimizer)
+            return result
+
+        return step
 
     def _scaler_step(self, original: Function) -> Function:
         watcher = self._watcher

@@ -55,8 +55,13 @@ class Roots:
     def add_optimizer(self, optimizer: Optimizer) -> None:
         """Until the root is known, calls of the networks that hold its parameters are heard."""
         self.optimizers.add(optimizer)
+        self.expect(parameters_of(optimizer))
+
+    def expect(self, parameters: Iterable[Tensor]) -> None:
+        """These are about to be trained: until the root is known, calls of their networks are
+        heard."""
         if self.root is None:
-            self._track(parameters_of(optimizer))
+            self._track(parameters)
 
     def search_graph(self, loss: Tensor) -> None:
         """The loss comes from a network that nobody listens to: no optimizer holds it."""

@@ -41,9 +41,10 @@ from everyclass.capture.reservoir import DEFAULT_BYTES, Reservoir
 from everyclass.capture.rhythm import Rhythm
 from everyclass.capture.roots import Roots
 from everyclass.capture.sites import Sites, calling_site
+from everyclass.capture.stand_ins import FastaiOptimizers, HandUpdates
 from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
 from everyclass.diagnosis.case import LossName
-from everyclass.diagnosis.nested import tensors_in
+from everyclass.diagnosis.nested import plain, tensors_in
 from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
 
@@ -139,6 +140,8 @@ class Session:
         self.own_loss = LossRecorder(lambda: self.active)
         self.first_labels = FirstLabels()
         self.copies = Copies()
+        self.fastai = FastaiOptimizers()
+        self.by_itself = HandUpdates()
         self.rhythm = rhythm or Rhythm()
         self._rests = False
         self._evaluates_with_gradients = False
@@ -202,13 +205,14 @@ class Session:
     def loss_ends(self, token: LossRecord, value: Any) -> None:
         """See `Watcher`."""
         self.failed = None
-        if type(value) is not Tensor:
+        own = plain(value) if isinstance(value, Tensor) else None
+        if own is None:
             return
-        token.value = value.detach()
+        token.value = own.detach()
         token.differentiable = value.requires_grad
         if value.requires_grad:
             self.loader = self.loader or self._loading
-            value.register_hook(token.mark_reached)  # type: ignore[no-untyped-call]
+            value.register_hook(token.mark_reached)
             if token.model_call is None:
                 self.roots.search_graph(value)
         if self.window.add(token):
@@ -302,6 +306,8 @@ class Session:
         call = self.tap.begin(module, args, kw)
         if call is None:
             return
+        if call.gradients:
+            self._look_for_changed_weights(module)
         self._flush_candidate()
         if module is self.roots.root and call.gradients:
             self.own_loss.begin()
@@ -359,8 +365,8 @@ class Session:
             self.own_loss.begin()
         self._batch_targets = tuple(
             one
-            for one in tensors_in(batch)
-            if type(one) is Tensor
+            for kept in tensors_in(batch)
+            if (one := plain(kept)) is not None
             and one.dim() == 1
             and not one.is_floating_point()
             and one.dtype is not torch.bool
@@ -412,6 +418,40 @@ class Session:
     @_guarded
     def step_ends(self, optimizer: Optimizer) -> None:
         """See `Watcher`."""
+        self._step_ends(optimizer)
+
+    @_guarded
+    def fastai_optimizer_made(self, optimizer: Any) -> None:
+        """See `Watcher`. What it will do to which parameters is told by its first step."""
+        self.roots.expect([one for group in optimizer.param_lists for one in group])
+
+    @_guarded
+    def fastai_step_ends(self, optimizer: object) -> None:
+        """See `Watcher`."""
+        stand_in, new = self.fastai.stand_in(optimizer)
+        if new:
+            self.facts.optimizers += 1
+            self.facts.note(
+                f"The optimizer is fastai's own: copies are trained by torch's "
+                f"{type(stand_in).__name__} with its rate, momentum and decay."
+            )
+            self.sites.remember(stand_in)
+            self.roots.add_optimizer(stand_in)
+        self._step_ends(stand_in)
+
+    def _look_for_changed_weights(self, network: nn.Module) -> None:
+        """Where nothing ever stepped, the script may change the weights itself."""
+        own = self.by_itself
+        stepped = self.facts.stepped
+        if stepped and (own.optimizer is None or stepped[id(own.optimizer)] < stepped.total()):
+            own.leave()
+            return
+        if self.roots.root in (None, network) and own.pass_begins(network):
+            assert own.optimizer is not None
+            self.facts.note(own.note)
+            self._step_ends(own.optimizer)
+
+    def _step_ends(self, optimizer: Optimizer) -> None:
         self._scaler_stepped = True
         self.facts.stepped[id(optimizer)] += 1
         self._flush_candidate()
@@ -485,8 +525,11 @@ class Session:
         rate = _rate(optimizer)
         if rate is not None and (not self.rates or self.rates[-1][1] != rate):
             self.rates.append((self.steps, rate))
-        self.gradients.after_step(optimizer, self.steps, self.roots.root)
-        self.between.after_step(optimizer)
+        if optimizer is self.by_itself.optimizer:
+            self.gradients.after_own_step(optimizer)
+        else:
+            self.gradients.after_step(optimizer, self.steps, self.roots.root)
+            self.between.after_step(optimizer)
         self.steps += 1
         if self.feed.monitor is not None:
             self.feed.monitor.advance(learning_rate=rate)

@@ -25,6 +25,8 @@ _LIBRARIES = tuple(
         for name in ("stdlib", "platstdlib", "purelib", "platlib")
     }
 )
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
+"""Of another environment too: one that sees the system's packages."""
 _known: dict[str, bool] = {}
 
 
@@ -86,6 +88,8 @@ def _is_library(name: str) -> bool:
         # A notebook's cells and `exec` are somebody's code; frozen modules are not.
         return name.startswith("<frozen")
     path = os.path.realpath(name)
+    if any(f"{os.sep}{folder}{os.sep}" in path for folder in _PACKAGE_FOLDERS):
+        return True
     return path.startswith((*_LIBRARIES, _OURS + os.sep)) or not os.path.exists(path)
 
 

@@ -240,10 +240,18 @@ def _beside(trial: Trial | None) -> str:
     """What a trial that proved nothing says beside an accusation."""
     if trial is None:
         return ""
-    return (
+    told = (
         f"Tried: with {trial.words} balanced accuracy is {trial.changed:.2f} instead of "
-        f"{trial.control:.2f} after {trial.steps:,} batches, which proves nothing."
+        f"{trial.control:.2f} after {trial.steps:,} batches"
     )
+    if trial.ci95[0] > 0 and trial.sham is not None and trial.permuted is not None:
+        return (
+            f"{told}; but another order of the batches alone gives {trial.sham:.2f}, and the "
+            f"change with permuted labels {trial.permuted:.2f}: that is no proof."
+        )
+    if trial.ci95[0] > 0:
+        return f"{told}, in one order of the batches: that is no proof yet."
+    return f"{told}, which proves nothing."
 
 
 def _unrelated(report: TrialReport, *, hidden: bool) -> Cause | None:

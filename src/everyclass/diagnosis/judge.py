@@ -74,6 +74,11 @@ def ill(one: Score, starved: bool) -> bool:
     return not one.recovered or (starved and bool(one.missed))
 
 
+def far_beyond(sham: Score, after: Score) -> bool:
+    """Whether a changed side does better than a control in another order, and twice as well."""
+    return gain([sham], [after]).low > 0 and after.advantage >= 2 * sham.advantage
+
+
 def cured(before: Score, after: Score) -> bool:
     """Whether the changed side has left the state that the control is in.
 

@@ -11,10 +11,21 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 DEPTH = 6
 """Nesting that is followed; a structure may hold itself."""
+
+
+def plain(tensor: Tensor) -> Tensor | None:
+    """The same memory as an ordinary tensor: libraries name tensors by classes of their own
+    (fastai's TensorImage). None for those that compute otherwise (distributed, fake, functorch).
+    """
+    if type(tensor) in (Tensor, nn.Parameter):
+        return tensor
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return None
+    return tensor.as_subclass(Tensor)
 
 
 def tensors_in(value: Any, *, depth: int = DEPTH) -> Sequence[Tensor]:

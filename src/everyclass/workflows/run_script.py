@@ -99,7 +99,11 @@ def run_script(target: Target, options: RunOptions) -> RunOutcome:
         return RunOutcome(report=unwatched, code=ending.code, case=None)
     begin = time.monotonic()
     try:
-        with when_loaded("torch", watch.begin), before_hard_exit(watch.write_at_hard_exit):
+        with (
+            when_loaded("torch", watch.begin),
+            when_loaded("fastai.optimizer", watch.follow_fastai),
+            before_hard_exit(watch.write_at_hard_exit),
+        ):
             ending = execute(target)
     finally:
         watch.end()
@@ -201,6 +205,11 @@ class _Watch:
         self._patches.install()
         _silence_forks(self._session)
         self.write("running")
+
+    def follow_fastai(self) -> None:
+        """fastai has just been loaded."""
+        if self._patches is not None:
+            self._patches.follow_fastai()
 
     def end(self) -> None:
         """The script is over."""
