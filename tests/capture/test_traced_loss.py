@@ -230,3 +230,34 @@ def test_a_loss_is_counted_once_under_a_default_device() -> None:
             patches.remove()
     assert session.facts.losses["cross_entropy"] == 4
     assert session.facts.training == 4
+
+
+def test_a_loss_of_two_heads_does_not_take_an_answer_of_one() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.auxiliary = nn.Linear(12, N_CLASSES), nn.Linear(12, N_CLASSES)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.main(x), self.auxiliary(x)
+
+    model = Two()
+    session = Session()
+    patches = Patches(session)
+    patches.install()
+    try:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(4):
+            targets = torch.randint(0, N_CLASSES, (8,))
+            main, auxiliary = model(torch.randn(8, 12))
+            loss = F.cross_entropy(main, targets) + 0.4 * F.cross_entropy(auxiliary, targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        session.end()
+    finally:
+        patches.remove()
+    found = session.own_loss.loss
+    assert found is not None
+    assert found.takes((torch.randn(8, N_CLASSES), torch.randn(8, N_CLASSES)))
+    assert not found.takes(torch.randn(8, N_CLASSES))

@@ -343,6 +343,16 @@ def test_a_sampler_that_evens_out_and_weights() -> None:
     assert causes(check_case(plain)) == []
 
 
+def test_weights_that_grow_with_counts_of_two_sizes_are_not_called_reversed() -> None:
+    counts = (146, 141, 8, 9)
+    loss = nn.CrossEntropyLoss(weight=torch.tensor(counts) / 304)
+    spec = LossSpec(name="cross_entropy", weight=loss.weight)
+    given = case(loss=spec, loss_function=loss, class_counts=counts)
+    (issue,) = (one for one in check_case(given) if one.outcome == "issue")
+    assert issue.cause == "loss-weights-wrong"
+    assert "larger where counts are" in issue.sentence
+
+
 def test_labels_from_one_in_a_long_stream() -> None:
     given = case(label_counts=((0, 5, 6, 5), (0, 6, 5, 5)) * 40, class_counts=None)
     assert causes(check_case(given)) == ["labels-out-of-range"]

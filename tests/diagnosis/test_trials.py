@@ -19,8 +19,10 @@ from everyclass.diagnosis.changes import changes
 from everyclass.diagnosis.diagnose import diagnose_case
 from everyclass.diagnosis.dropout import AlteredDropout
 from everyclass.diagnosis.heldout import divide
+from everyclass.diagnosis.judge import far_beyond
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.material import Material
+from everyclass.diagnosis.scores import Score
 from everyclass.diagnosis.sides import Sides
 from everyclass.diagnosis.trainee import trainee_of
 from everyclass.diagnosis.trials import TrialReport, run_trials
@@ -383,6 +385,46 @@ def _old_parameters(model: nn.Module) -> list[Tensor]:
         id(p) for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()
     }
     return [p for p in model.parameters() if id(p) not in added]
+
+
+class WithAuxiliaryHead(nn.Module):
+    """As Inception has one: an answer more in training mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.auxiliary = bn_cnn(), nn.Linear(3, 4)
+
+    def forward(self, inputs: Tensor) -> Any:
+        scores = self.body(inputs)
+        return (scores, self.auxiliary(inputs.mean((2, 3)))) if self.training else scores
+
+
+def test_the_main_head_decides_and_evaluation_may_have_no_other() -> None:
+    def loss(outputs: Any, targets: Tensor) -> Tensor:
+        if isinstance(outputs, Tensor):
+            return functional.cross_entropy(outputs, targets)
+        main, auxiliary = outputs
+        whole = functional.cross_entropy(main, targets)
+        return whole + 0.4 * functional.cross_entropy(auxiliary, targets)
+
+    given = case(WithAuxiliaryHead(), lr=1e-6, loss=loss)
+    report = run_trials(given, budget_seconds=12, clock=Ticks())
+    assert {cause for one in report.trials if one.proved for cause in one.causes} == {
+        "learning-rate-too-low"
+    }
+
+
+def test_a_lucky_order_is_beaten_only_by_far() -> None:
+    targets = torch.arange(4).repeat(100).numpy()
+
+    def scored(right: float) -> Score:
+        decisions = targets.copy()
+        decisions[int(right * len(targets)) :] = 0
+        return Score(targets=targets, decisions=decisions, log_loss=1.0, n_classes=4)
+
+    assert far_beyond(scored(0.3), scored(0.98))
+    assert not far_beyond(scored(0.5), scored(0.6))
+    assert not far_beyond(scored(0.98), scored(0.3))
 
 
 def test_dropout_in_functions_and_attention_is_turned_off() -> None:

@@ -241,10 +241,13 @@ def _scores(trainee: Trainee, batch: CapturedBatch) -> tuple[str, Tensor]:
     if isinstance(loss, TracedLoss):
         # What is added in training alone is no part of the decision.
         loss = loss.without(loss.adjustments())
-    with AlteredLoss([note]):
-        loss(outputs, batch.targets)
+    if not isinstance(loss, TracedLoss) or loss.takes(outputs):
+        with AlteredLoss([note]):
+            loss(outputs, batch.targets)
     if seen:
-        return seen[-1]
+        # Auxiliary heads come after the main one, numbers that are regressed have one column.
+        heads = [one for one in seen if one[1].ndim == 2 and one[1].shape[1] > 1]
+        return heads[0] if heads else seen[-1]
     found = scores_in(outputs, n_rows=batch.targets.shape[0] if batch.targets.ndim else None)
     if found is None:
         raise TrialError("No scores of classes were found in what the model returns.")

@@ -137,6 +137,13 @@ class TracedLoss:
                 known.update(zip(call.results, tensors_in(result)))
         return value(Value(self.final))  # type: ignore[no-any-return]
 
+    def takes(self, output: Any) -> bool:
+        """Whether the answer has all that the loss was made of: many networks have auxiliary heads
+        in training mode alone.
+        """
+        floats = sum(one.is_floating_point() for one in tensors_in(output))
+        return floats > max(self.outputs.values(), default=-1)
+
     def bound(self, model: nn.Module) -> TracedLoss:
         """The same with the parameters of another instance of the model."""
         return self.at(plain_names(dict(model.named_parameters(remove_duplicate=False))))

@@ -97,7 +97,10 @@ def _against_counts(
     best = correlation(sorted(log_w, reverse=True), sorted(log_n))
     evidence |= {"correlation": aligned, "correlation_in_best_order": best}
     if aligned >= WRONG_CORRELATION:
-        reverse = len(weights) > 2 and correlation(log_w[::-1], log_n) <= -0.95
+        turned = correlation(log_w[::-1], log_n)
+        # Weights that grow with the counts fit them as well when turned round, where the classes
+        # are of two sizes.
+        reverse = len(weights) > 2 and turned <= -0.95 and -turned > aligned + 0.02
         how = (
             "inverse frequencies in reversed class order" if reverse else "larger where counts are"
         )
