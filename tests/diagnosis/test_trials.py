@@ -161,6 +161,13 @@ def test_an_accused_cause_is_tried_first_and_ends_the_search() -> None:
     assert set(tried) == {"control", "inputs-standardised"}
 
 
+def test_what_a_small_budget_leaves_untried_is_counted() -> None:
+    given = case(bn_cnn(), lr=1e-9)
+    small = diagnose_case(given, verdict="collapsed", checks=(), budget_seconds=1, clock=Ticks())
+    assert not any(one.proved for one in small.causes)
+    assert any("not tried: the budget was spent. A larger --budget" in one for one in small.notes)
+
+
 def test_probabilities_before_the_loss() -> None:
     class Probabilities(nn.Module):
         def __init__(self) -> None:

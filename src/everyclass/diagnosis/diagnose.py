@@ -17,7 +17,7 @@ from everyclass.diagnosis.changes import changes
 from everyclass.diagnosis.check import check_case
 from everyclass.diagnosis.material import rates_of
 from everyclass.diagnosis.scores import Score
-from everyclass.diagnosis.trials import TrialReport, run_trials
+from everyclass.diagnosis.trials import BUDGET_SPENT, TrialReport, run_trials
 from everyclass.findings import CauseId, CheckResult, Finding
 
 LEAST_GAIN = 0.02
@@ -77,7 +77,8 @@ def diagnose_case(
     parameters = sum(one.numel() for one in case.model.parameters())
     causes = _causes(issues, report, classes, findings, parameters)
     small = any(one.id == "model-too-small" for one in causes)
-    told_apart = "" if small else _told_apart(report)
+    proved = any(one.proved for one in causes)
+    notes = ("" if small else _told_apart(report), "" if proved else _left_untried(report))
     return Diagnosis(
         verdict=verdict,
         step=case.steps or 0,
@@ -87,7 +88,7 @@ def diagnose_case(
         remedies=tuple(_remedies(causes, issues, case)),
         trials=report.trials,
         excluded=report.excluded,
-        notes=(*report.notes, told_apart) if told_apart else report.notes,
+        notes=(*report.notes, *(one for one in notes if one)),
         checks=found,
         seconds=report.seconds,
     )
@@ -319,6 +320,15 @@ def _unrelated(report: TrialReport, *, hidden: bool) -> Cause | None:
         sentence=f"Augmented, the training images show {shown} of their class. {facts} {there}, "
         f"and {on_training}.",
     )
+
+
+def _left_untried(report: TrialReport) -> str:
+    """That a larger budget would try more; "" where all was tried."""
+    left = sum(reason == BUDGET_SPENT for reason in report.excluded.values())
+    if not left:
+        return ""
+    changes_left = "1 change was" if left == 1 else f"{left} changes were"
+    return f"{changes_left} not tried: the budget was spent. A larger --budget tries more."
 
 
 def _told_apart(report: TrialReport) -> str:

@@ -154,6 +154,10 @@ def run_trials(
     return replace(report, seconds=clock() - start)
 
 
+BUDGET_SPENT = "The budget was spent."
+"""Why a change was not tried, among what was excluded."""
+
+
 class _Trials:
     def __init__(
         self, sides: Sides, accused: tuple[CauseId, ...], starved: bool, budget: float
@@ -446,5 +450,5 @@ class _Trials:
         """Whether the budget holds so much more, and part of a proof; else it is noted."""
         if self._sides.affords(lengths + RESERVED):
             return True
-        self._sides.excluded[change.name] = "The budget was spent."
+        self._sides.excluded[change.name] = BUDGET_SPENT
         return False

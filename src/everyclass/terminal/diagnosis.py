@@ -37,7 +37,7 @@ def diagnosis_view(diagnosis: Diagnosis) -> RenderableType:
                 parts.append(Text(f"   {remedy.code}", style="cyan"))
     more = len(diagnosis.causes) - SHOWN_CAUSES
     if more > 0:
-        parts.append(Text(f"\nand {more} more suspicions", style="dim"))
+        parts.append(Text(f"\nand {more} more suspicion{'s' if more > 1 else ''}", style="dim"))
     if diagnosis.trials:
         parts += [Text(), _trials(diagnosis.trials)]
     parts += [Text(note, style="dim") for note in diagnosis.notes]
