@@ -144,6 +144,7 @@ def test_half_precision_only_where_the_device_has_it() -> None:
         ({"val_fraction": 0.6, "test_fraction": 0.5}, "leave no images to train on"),
         ({"model": "tutorial", "pretrained": True}, "no pretrained weights"),
         ({"normalisation": "backbone"}, "needs pretrained weights"),
+        ({"imbalance": "remix", "augmentation": ("flip", "mixup")}, "would mix the images again"),
         ({"normalisation": "dataset", "std": (0.2, 0.0, 0.2)}, "divided by more than 0"),
         ({"epochs": 0}, "epochs cannot be 0"),
         ({"learning_rate": "fast"}, "learning_rate cannot be 'fast'"),

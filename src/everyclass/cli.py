@@ -176,12 +176,15 @@ def train(
             "progressive-sampling, repeat-factor-sampling, logit-adjustment (balanced softmax), "
             "weights-inverse, weights-balanced, weights-sqrt, weights-effective, "
             "weights-deferred, focal, class-balanced-focal, ldam-drw, label-aware-smoothing, "
-            "class-temperature; after training: crt, lws, tau-norm or offsets.",
+            "class-temperature, remix; after training: crt, lws, tau-norm or offsets.",
         ),
     ] = None,
     augmentation: Annotated[
         list[str] | None,
-        typer.Option(help="none, crop, flip, vertical-flip, quarter-turns, rotation; repeatable."),
+        typer.Option(
+            help="none, crop, flip, vertical-flip, quarter-turns, rotation, mixup, cutmix; "
+            "repeatable."
+        ),
     ] = None,
     normalisation: Annotated[
         str | None, typer.Option(help="dataset, imagenet, backbone, none or raw.")

@@ -367,6 +367,12 @@ def _refuse_contradictions(settings: Settings) -> None:
             "The tutorial's network has no pretrained weights.",
             remedy="Leave --pretrained and --weights-file away, or choose another --model.",
         )
+    mixes = [name for name in settings.augmentation if name in ("mixup", "cutmix")]
+    if "remix" in settings.imbalance and mixes:
+        raise InputError(
+            f"remix is mixup with other targets, and {mixes[0]} would mix the images again.",
+            remedy="Keep one of the two.",
+        )
     if settings.normalisation == "backbone" and not settings.pretrained:
         raise InputError(
             "--normalisation backbone needs pretrained weights: an untrained backbone has no "

@@ -15,7 +15,15 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from everyclass.errors import InputError
 
 Normalisation = Literal["dataset", "imagenet", "backbone", "none", "raw"]
-Augmentation = Literal["crop", "flip", "vertical-flip", "quarter-turns", "rotation"]
+Augmentation = Literal[
+    "crop",
+    "flip",
+    "vertical-flip",
+    "quarter-turns",
+    "rotation",
+    "mixup",
+    "cutmix",
+]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 Imbalance = Literal[
@@ -35,6 +43,7 @@ Imbalance = Literal[
     "ldam-drw",
     "label-aware-smoothing",
     "class-temperature",
+    "remix",
     "crt",
     "lws",
     "tau-norm",

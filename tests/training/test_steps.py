@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from everyclass.imbalance.mixing import Mixed, mixup
 from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.training.batches import Batch
 from everyclass.training.optim import build_optimizer
-from everyclass.training.steps import StepResult, steps
+from everyclass.training.steps import Mix, StepResult, steps
 
 FABRIC = Fabric(accelerator="cpu", devices=1)
 PLAIN = Preprocessing(side=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -49,6 +50,7 @@ def run(
     clip_norm: float = 0.0,
     augmentation: tuple[str, ...] = (),
     average: AveragedModel | None = None,
+    mix: Mix | None = None,
 ) -> list[StepResult]:
     wrapped, wrapped_optimizer = FABRIC.setup(model, optimizer)
     return list(
@@ -63,6 +65,7 @@ def run(
             accumulation=accumulation,
             clip_norm=clip_norm,
             augmentation=augmentation,
+            mix=mix,
             average=average,
         )
     )
@@ -113,6 +116,28 @@ def test_split_in_two_equals_one_run_bit_for_bit() -> None:
     torch.manual_seed(1234)
     run(halves, optimizer, 2, 6, augmentation=augmentation)
     assert torch.equal(weights(whole), weights(halves))
+
+
+def test_half_of_the_batches_are_mixed_and_their_targets_with_them() -> None:
+    seen: list[int] = []
+
+    def mix(inputs: Tensor, targets: Tensor, generator: torch.Generator) -> Mixed:
+        seen.append(int(targets.sum()))
+        return mixup(inputs, targets, n_classes=3, generator=generator)
+
+    plain_model, mixed_model = classifier(), classifier()
+    plain = run(plain_model, sgd(plain_model), last=40)
+    mixed = run(mixed_model, sgd(mixed_model), last=40, mix=mix)
+    assert 10 <= sum(one.mixed for one in mixed) == len(seen) <= 30
+    assert not any(one.mixed for one in plain)
+    assert all(torch.equal(a.targets, b.targets) for a, b in zip(plain, mixed))
+    first = next(i for i, one in enumerate(mixed) if one.mixed)
+    assert all(torch.equal(a.loss, b.loss) for a, b in zip(plain[:first], mixed[:first]))
+    assert not torch.equal(plain[first].loss, mixed[first].loss)
+    # The loss of a mixture is that of its rows, on the mixed images.
+    again = classifier()
+    later = run(again, sgd(again), last=25, mix=mix)
+    assert [float(one.loss) for one in later] == [float(one.loss) for one in mixed[:25]]
 
 
 def test_clipping_limits_the_step() -> None:

@@ -16,7 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Augmentation = Literal["crop", "flip", "vertical-flip", "quarter-turns", "rotation"]
+Augmentation = Literal[
+    "crop", "flip", "vertical-flip", "quarter-turns", "rotation", "mixup", "cutmix"
+]
+"""The last two mix images of a batch and are no business of `augment`: see `steps`."""
 
 SMALLEST_CROP = 0.75  # of the side: 56 % of the area at least, so that the object survives
 LARGEST_ROTATION_DEGREES = 20.0

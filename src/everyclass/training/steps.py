@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from lightning_fabric import Fabric
@@ -17,11 +16,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from everyclass.imbalance.mixing import Mixed
 from everyclass.seeding import stream_seed
 from everyclass.training.augment import Augmentation, augment
 from everyclass.training.batches import Batch
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Mix = Callable[[Tensor, Tensor, torch.Generator], Mixed]
+"""(prepared inputs, targets) -> mixed inputs, and targets as rows that sum to 1."""
+
+MIXED_SHARE = 0.5
+"""Of the batches, where batches are mixed. The others show one class an image: by them a training
+is watched, and its accuracy on training images counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +39,8 @@ class StepResult:
         batch: what was trained on.
         loss: () float32, mean over the samples of the batch, before the step.
         logits: (B, C) float32, detached.
-        targets: (B,) int64 on the device.
+        targets: (B,) int64 on the device; of a mixed batch those before mixing.
+        mixed: whether images and targets were mixed.
         learning_rate: the rate of this step.
     """
 
@@ -42,6 +49,7 @@ class StepResult:
     logits: Tensor
     targets: Tensor
     learning_rate: float
+    mixed: bool = False
 
 
 def steps(
@@ -56,6 +64,7 @@ def steps(
     accumulation: int = 1,
     clip_norm: float = 0.0,
     augmentation: Sequence[Augmentation] = (),
+    mix: Mix | None = None,
     average: AveragedModel | None = None,
 ) -> Iterator[StepResult]:
     """Train on each batch and yield what happened.
@@ -74,6 +83,8 @@ def steps(
         accumulation: forward passes the batch is cut into.
         clip_norm: largest norm of all gradients together; 0 = no clipping.
         augmentation: kinds for `augment`.
+        mix: what is done, after augmentation, to `MIXED_SHARE` of the batches; each of the parts
+            that `accumulation` makes is mixed by itself.
         average: updated after every step.
     """
     for batch in batches:
@@ -86,14 +97,17 @@ def steps(
         optimizer.zero_grad(set_to_none=True)
         images = fabric.to_device(batch.images)
         targets = fabric.to_device(batch.targets)
-        change = partial(augment, kinds=augmentation, generator=generator)
+        mixer = torch.Generator().manual_seed(stream_seed(seed, "mix", batch.step))
+        mixes = mix is not None and float(torch.rand((), generator=mixer)) < MIXED_SHARE
         size = len(targets)
         total = torch.zeros((), device=targets.device)
         logits = []
         for part in torch.arange(size).tensor_split(min(accumulation, size)):
             low, high = int(part[0]), int(part[-1]) + 1
+            change = _Change(augmentation, generator, mix if mixes else None, mixer)
+            change.targets = targets[low:high]
             outputs = model(images[low:high], change)
-            part_loss = loss(outputs, targets[low:high]) * ((high - low) / size)
+            part_loss = loss(outputs, change.targets) * ((high - low) / size)
             fabric.backward(part_loss)
             total += part_loss.detach()
             logits.append(outputs.detach())
@@ -108,4 +122,32 @@ def steps(
             logits=torch.cat(logits),
             targets=targets,
             learning_rate=learning_rate,
+            mixed=mixes,
         )
+
+
+class _Change:
+    """What happens to prepared inputs inside the model, and to their targets with them.
+
+    Attributes:
+        targets: of the inputs; rows once they were mixed.
+    """
+
+    targets: Tensor
+
+    def __init__(
+        self,
+        kinds: Sequence[Augmentation],
+        generator: torch.Generator,
+        mix: Mix | None,
+        mixer: torch.Generator,
+    ) -> None:
+        self._kinds, self._generator, self._mix, self._mixer = kinds, generator, mix, mixer
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        inputs = augment(inputs, self._kinds, self._generator)
+        if self._mix is None:
+            return inputs
+        mixed = self._mix(inputs, self.targets, self._mixer)
+        self.targets = mixed.targets
+        return mixed.images

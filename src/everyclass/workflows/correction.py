@@ -199,7 +199,7 @@ def build_correction(
         natural_prior=_exact(counts.double() / counts.sum()),
         weights=_numbers(own),
         late=late,
-        prior_is_exact=plain and not any(name in _MOVING for name in names),
+        prior_is_exact=plain and not any(name in (*_MOVING, "remix") for name in names),
         is_cross_entropy=plain,
         head=next((name for name in _HEADS if name in names), None),
     )
@@ -246,6 +246,8 @@ def _corrections(
     nothing = torch.full_like(images, torch.nan)  # moves no mass that could be multiplied
     if "class-temperature" in names:
         found.append(("temperatures of the classes", nothing))
+    if "remix" in names:
+        found.append(("labels of mixed images that go to the smaller class", nothing))
     if "crt" in names:  # whatever was learned before, the new layer is balanced
         found.append((_HEADS["crt"], nothing))
     for name, words in _HEADS.items():

@@ -47,7 +47,9 @@ class EpochSums:
         )
 
     def add(self, result: StepResult) -> None:
-        """Add one step."""
+        """Add one step; not that of a mixed batch, whose images show no class."""
+        if result.mixed:
+            return
         predictions = result.logits.argmax(dim=1)
         ones = torch.ones_like(result.targets)
         self.loss += result.loss.to(self.loss.dtype) * len(ones)

@@ -60,6 +60,7 @@ from everyclass.workflows.job import (
     rate_course,
 )
 from everyclass.workflows.later import Later
+from everyclass.workflows.mixing import mix_of
 
 LOOK_STEPS = 16
 """Steps between two looks at the watch; at 1, 2, 4 and 8 there is one too. Looks read what waits,
@@ -220,7 +221,8 @@ class _Fit:
     def _observe(self, result: StepResult, clock: Clock) -> None:
         self.progress.step = result.batch.step + 1
         self.sums.add(result)
-        self.monitor.observe(result.logits, result.targets, result.loss)
+        if not result.mixed:
+            self.monitor.observe(result.logits, result.targets, result.loss)
         self.monitor.advance(learning_rate=result.learning_rate)
         clock.images += len(result.batch.rows)
         self._show(result, clock)
@@ -307,6 +309,7 @@ class _Fit:
             accumulation=settings.accumulation,
             clip_norm=settings.clip_norm,
             augmentation=settings.augmentation,
+            mix=mix_of((*settings.augmentation, *settings.imbalance), self._train_counts()),
             average=self.average,
         )
 
@@ -366,12 +369,12 @@ class _Fit:
         confusion = confusion_matrix(targets, logits.argmax(axis=1), n_classes=classes)
         natural = logits.astype(np.float64) + self.job.correction.log_shift_to_natural
         losses = -log_softmax(natural)[np.arange(len(targets)), targets]
-        seen = max(1, int(self.sums.seen.sum()))
+        seen = int(self.sums.seen.sum())
         event = EpochDone(
             step=self.progress.step,
             epoch=self.progress.step // self.per_epoch - 1,
             epochs=self.job.settings.epochs,
-            train_loss=float(self.sums.loss) / seen,
+            train_loss=float(self.sums.loss) / seen if seen else math.nan,  # all were mixed
             val_loss=float(losses.mean()),
             accuracy=accuracy(confusion),
             balanced_accuracy=balanced_accuracy(confusion),
