@@ -1,7 +1,9 @@
 """From the best weights to an honest model: calibrate, correct, save, evaluate.
 
-Comes in: a trained job. Goes out: `model.safetensors`, `model.json`, `evaluation.json`,
-`predictions.csv`. Validation images choose; test images only judge.
+Comes in: a trained job. Goes out: `model.safetensors`, `model.json`, `conformal.json`,
+`reliability.png`, `evaluation.json`, `predictions.csv`. Validation images choose; test images only
+judge. Both are taken as they are, each image once: no sampler and no weight touches what
+temperature and prediction sets are calibrated on.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from everyclass.imbalance.prior import fitted_prior, sweep_tau
 from everyclass.models.decision import Decision
 from everyclass.models.file import SavedModel, save_model
 from everyclass.stats.calibration import fit_temperature
+from everyclass.stats.conformal import ConformalThresholds, conformal_thresholds, evaluate_sets
 from everyclass.stats.evaluation import evaluate_predictions
 from everyclass.workflows.correction import Correction
 from everyclass.workflows.head import rebalance
@@ -30,6 +33,8 @@ from everyclass.workflows.prediction_file import (
     predicted_rows,
     prediction_schema,
 )
+from everyclass.workflows.prediction_sets import DEFAULT_COVERAGE, write_scores
+from everyclass.workflows.reliability_figure import reliability_png
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
         decision=decision,
     )
     save_model(job.run.path, model)
+    scores = write_scores(job.run, model, val_logits, val_targets)
     split: SplitName = "test" if table.has_split("test") else "val"
     judged, targets = logits(split) if split == "test" else (val_logits, val_targets)
     evaluation = evaluate_logits(
@@ -82,7 +88,10 @@ def finish(job: Job, progress: Progress) -> Outcome:
         split=split,
         kind="balanced",
         train_counts=table.counts("train"),
+        thresholds=conformal_thresholds(scores, coverage=DEFAULT_COVERAGE),
+        same_images=split == "val",
     )
+    job.run.write_bytes(job.run.reliability_figure, reliability_png(evaluation))
     job.run.write_json(job.run.evaluation, evaluation.to_dict())
     _write_predictions(job.run.predictions, table.of_split(split), judged, model)
     job.run.clean()
@@ -119,7 +128,7 @@ def choose_decision(
             "it for this correction."
         )
     fit = fit_temperature(plain.natural_logits(logits), targets)
-    sentences.append(f"Temperature: {fit.sentence}.")
+    sentences.append(f"Temperature, on validation images as they are: {fit.sentence}.")
     tau = 0.0
     if tau_sweep:
         sweep = sweep_tau(
@@ -159,9 +168,17 @@ def evaluate_logits(
     kind: DecisionKind,
     train_counts: npt.NDArray[np.int64] | None,
     set_aside: int = 0,
+    thresholds: ConformalThresholds | None = None,
+    same_images: bool = False,
 ) -> Evaluation:
-    """The evaluation of one decision of a model on logits it gave."""
+    """The evaluation of one decision of a model on logits it gave.
+
+    Args:
+        thresholds: of the prediction sets to evaluate; none are when left out.
+        same_images: whether the thresholds come from images among these.
+    """
     decision = model.decision
+    probs = decision.probabilities(logits)
     uncalibrated = Decision(
         logits_prior=decision.logits_prior, natural_prior=decision.natural_prior
     )
@@ -169,7 +186,7 @@ def evaluate_logits(
     return evaluate_predictions(
         targets,
         chosen,
-        probs=decision.probabilities(logits),
+        probs=probs,
         probs_before_temperature=uncalibrated.probabilities(logits),
         classes=model.classes,
         split=split,
@@ -178,6 +195,9 @@ def evaluate_logits(
         temperature=decision.temperature,
         train_counts=train_counts,
         set_aside=set_aside,
+        prediction_sets=None
+        if thresholds is None
+        else evaluate_sets(thresholds, probs, targets, same_images=same_images),
     )
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from everyclass.images.readers import read_images, read_table
 from everyclass.images.table import ImageTable
 from everyclass.models.file import load_model
 from everyclass.run_folder import RunFolder
+from everyclass.stats.conformal import ConformalThresholds, check_coverage
 from everyclass.workflows.classify import Classified, classify_files
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.machine import find_machine
@@ -27,7 +29,42 @@ from everyclass.workflows.prediction_file import (
     failed_rows,
     predicted_rows,
     prediction_schema,
+    refuse_separator,
 )
+from everyclass.workflows.prediction_sets import read_thresholds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedSets:
+    """What the sets look like.
+
+    Args:
+        coverage: that was asked for.
+        sizes: (classes in the set, images) pairs, sizes ascending.
+        in_every_set: classes with too few validation images for that coverage.
+        sentence: what is promised for which classes.
+    """
+
+    coverage: float
+    sizes: tuple[tuple[int, int], ...]
+    in_every_set: tuple[str, ...]
+    sentence: str
+
+    @property
+    def mean_size(self) -> float | None:
+        """Classes in a set, in the mean; None without images."""
+        n = sum(images for _, images in self.sizes)
+        return sum(size * images for size, images in self.sizes) / n if n else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "coverage": self.coverage,
+            "sizes": {str(size): images for size, images in self.sizes},
+            "mean_size": self.mean_size,
+            "in_every_set": list(self.in_every_set),
+            "sentence": self.sentence,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +75,7 @@ class Predicted:
         counts: images by balanced decision, in class order.
         failed: images with a reason instead of a prediction.
         notes: what the reader guessed.
+        sets: of the prediction sets, where a coverage was asked for.
     """
 
     path: Path
@@ -45,6 +83,17 @@ class Predicted:
     failed: int
     counts: tuple[tuple[str, int], ...]
     notes: tuple[str, ...]
+    sets: PredictedSets | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "out": str(self.path),
+            "n": self.n,
+            "failed": self.failed,
+            "predicted": dict(self.counts),
+            **({} if self.sets is None else {"sets": self.sets.to_dict()}),
+        }
 
 
 def predict(
@@ -53,6 +102,7 @@ def predict(
     out: Path,
     *,
     prior: Mapping[str, float] | None = None,
+    coverage: float | None = None,
     image_column: str | None = None,
     image_root: str | None = None,
     on_progress: Callable[[int, int], None],
@@ -63,23 +113,34 @@ def predict(
         sources: files, folders and manifests, or URIs of them.
         out: .csv, .jsonl or .parquet.
         prior: deployment frequencies by class name; they are scaled to sum to 1.
+        coverage: of prediction sets, in (0, 1): for each class, the share of its images whose set
+            is to hold it. No sets when left out.
         image_column, image_root: of a manifest, when they cannot be guessed.
         on_progress: told (images done, images in all).
     Raises:
-        InputError: no finished model, no images, a prior that does not fit the classes.
+        InputError: no finished model, no images, a prior that does not fit the classes, a coverage
+            that is no share or that the run has no calibration scores for.
     """
+    if coverage is not None:
+        check_coverage(coverage)
     run = RunFolder.open(run_path)
     model = load_model(run.path)
+    thresholds = None if coverage is None else read_thresholds(run, model, coverage)
+    if thresholds is not None:
+        refuse_separator(out, model.classes)
     shares = None if prior is None else check_prior(prior, model.classes)
     table = _images(sources, image_column, image_root)
     labels = [table.classes[label] if label >= 0 else None for label in table.labels()]
     schema = prediction_schema(
-        model.classes, labelled=bool(table.classes), prior=shares is not None
+        model.classes,
+        labelled=bool(table.classes),
+        prior=shares is not None,
+        sets=thresholds is not None,
     )
     machine = find_machine(None)
     fabric = make_fabric(device=machine.device, precision="fp32")
     classifier = model.classifier.to(fabric.device)
-    total, counts = len(table) + len(table.set_aside), Counter[str]()
+    total, counts, sizes = len(table) + len(table.set_aside), Counter[str](), Counter[int]()
     failed = done = 0
     with PredictionFile(out, schema) as file:
         if table.set_aside:
@@ -99,8 +160,11 @@ def predict(
                     schema=schema,
                     labels=[labels[int(row)] for row in batch.rows],
                     prior=shares,
+                    thresholds=thresholds,
                 )
                 file.write(rows)
+                if thresholds is not None:
+                    sizes.update(rows["set_size"].to_pylist())
                 counts.update(rows["prediction_balanced"].to_pylist())
             if batch.failed:
                 file.write(_failed(table, batch, schema))
@@ -113,6 +177,18 @@ def predict(
         failed=failed,
         counts=tuple((name, counts[name]) for name in model.classes),
         notes=table.notes,
+        sets=None if thresholds is None else _sets(thresholds, sizes),
+    )
+
+
+def _sets(thresholds: ConformalThresholds, sizes: Counter[int]) -> PredictedSets:
+    return PredictedSets(
+        coverage=thresholds.coverage,
+        sizes=tuple(sorted(sizes.items())),
+        in_every_set=tuple(
+            name for name, fine in zip(thresholds.classes, thresholds.guaranteed) if not fine
+        ),
+        sentence=thresholds.sentence(),
     )
 
 
