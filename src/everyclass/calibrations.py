@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from everyclass.json_reader import Interval, Reader, check_interval, check_share, require
+from everyclass.json_reader import (
+    ROUNDING,
+    Interval,
+    Reader,
+    check_interval,
+    check_share,
+    require,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,13 @@ class ClassCoverage:
         check_share(self.threshold, where, "threshold")
         check_share(self.coverage, where, "coverage")
         check_interval(self.coverage_ci95, self.coverage, where, "coverage_ci95")
+        require(
+            self.coverage is None
+            or self.n == 0
+            or abs(self.coverage - self.covered / self.n) <= ROUNDING,
+            where,
+            f"coverage is {self.coverage}, but {self.covered} of {self.n} images are covered.",
+        )
         for key in ("coverage", "coverage_ci95"):
             value = getattr(self, key)
             require((value is None) == (self.n == 0), where, f"{key} is null exactly when n = 0.")

@@ -203,8 +203,10 @@ class TemperatureFit:
     sentence: str
 
 
-def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
-    """The temperature T that minimises the negative log-likelihood of softmax(logits / T).
+def fit_temperature(
+    logits: ArrayLike, targets: ArrayLike, *, shift: ArrayLike | None = None
+) -> TemperatureFit:
+    """The temperature T that minimises the negative log-likelihood of softmax(logits / T + shift).
 
     In b = 1/T the objective is convex (log-sum-exp of a linear function, minus a linear one), with
     derivative mean(E_p[f] - f_y) and second derivative mean(Var_p[f]): one root, found by Newton
@@ -215,14 +217,20 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
     n images can support a certainty of about 1 - 1/n and no more. Its pull vanishes as 1/n. (The
     same thought as the targets (n + 1)/(n + 2) in Platt 1999.)
 
+    Images whose classes are differently frequent than the logits assume (a balanced validation
+    split of a data set that is not) say something about T all the same: log of their class
+    frequencies over the assumed ones, as `shift`, puts them right by Bayes, and stays outside T.
+
     The decisions stay as they are: dividing by T > 0 keeps the order of the classes. T stays within
     TEMPERATURE_RANGE, and is 1 when there is nothing to fit on or when the fit would not lower the
     likelihood's own loss.
 
     Args:
-        logits: (N, C) float, finite, N >= 0; of naturally distributed validation images, with the
-            prior of these images already in them.
+        logits: (N, C) float, finite, N >= 0; of validation images, each once, and without `shift`
+            naturally distributed ones, with their prior already in the logits.
         targets: (N,) integers in [0, C).
+        shift: (C,) what to add to logits / T for these images, -inf for a class without any; none
+            when left out.
     Raises:
         InputError: shapes do not match, or logits are not finite.
     Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
@@ -234,10 +242,11 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
     values, rows = _logits_and_targets(logits, targets)
     if not np.isfinite(values).all():
         raise InputError("a temperature needs finite logits; some are NaN or infinite.")
+    added = np.zeros(values.shape[1]) if shift is None else np.asarray(shift, dtype=np.float64)
     low, high = TEMPERATURE_RANGE
-    found = 1 / _least_nll_inverse_temperature(values, rows, (1 / high, 1 / low))
-    before = negative_log_likelihood(values, rows)
-    after = negative_log_likelihood(values / found, rows)
+    found = 1 / _least_nll_inverse_temperature(values, rows, added, (1 / high, 1 / low))
+    before = negative_log_likelihood(values + added, rows)
+    after = negative_log_likelihood(values / found + added, rows)
     if after >= before:
         return TemperatureFit(
             temperature=1.0,
@@ -258,13 +267,13 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
 
 
 def _least_nll_inverse_temperature(
-    logits: Floats, targets: NDArray[np.int64], bracket: tuple[float, float]
+    logits: Floats, targets: NDArray[np.int64], shift: Floats, bracket: tuple[float, float]
 ) -> float:
     chosen = logits[np.arange(targets.size), targets].sum()
     imaginary = logits.mean()  # of a label spread evenly, seen with the average image
 
     def slope_and_curvature(b: float) -> tuple[float, float]:
-        probs = softmax(b * logits)
+        probs = softmax(b * logits + shift)
         means = (probs * logits).sum(axis=1)
         variances = (probs * (logits - means[:, None]) ** 2).sum(axis=1)
         slope = means.sum() - chosen + means.mean() - imaginary

@@ -24,17 +24,16 @@ MOST_CLASSES = 12
 def sets_lines(sets: PredictedSets) -> Text:
     """How many sets of which size, and what is promised for which classes."""
     shown, rest = sets.sizes[:MOST_SIZES], sets.sizes[MOST_SIZES:]
-    parts = [
-        f"{size} class{'' if size == 1 else 'es'} in {images:,}"
-        if k == 0
-        else f"{size} in {images:,}"
-        for k, (size, images) in enumerate(shown)
-    ]
+    parts = [f"{size} in {images:,}" for size, images in shown]
+    if shown:
+        size, images = shown[0]
+        classes, counted = "class" if size == 1 else "classes", "image" if images == 1 else "images"
+        parts[0] = f"{size} {classes} in {images:,} {counted}"
     if rest:
         parts.append(f"{rest[0][0]} or more in {sum(images for _, images in rest):,}")
     mean = "" if sets.mean_size is None else f" (mean {sets.mean_size:.2f})"
-    counted = f"{', '.join(parts)}{mean}" if parts else "none"
-    return Text(f"Sets at {100 * sets.coverage:g} % coverage: {counted}.\n{sets.sentence}")
+    told = f"{', '.join(parts)}{mean}" if parts else "none"
+    return Text(f"Sets at {100 * sets.coverage:g} % coverage: {told}.\n{sets.sentence}")
 
 
 def coverage_lines(sets: SetEvaluation) -> Text:

@@ -22,6 +22,7 @@ from everyclass.imbalance.prior import fitted_prior, sweep_tau
 from everyclass.models.decision import Decision
 from everyclass.models.file import SavedModel, save_model
 from everyclass.stats.calibration import fit_temperature
+from everyclass.stats.collapse import independence_p_value
 from everyclass.stats.conformal import ConformalThresholds, conformal_thresholds, evaluate_sets
 from everyclass.stats.evaluation import evaluate_predictions
 from everyclass.workflows.correction import Correction
@@ -35,6 +36,9 @@ from everyclass.workflows.prediction_file import (
 )
 from everyclass.workflows.prediction_sets import DEFAULT_COVERAGE, write_scores
 from everyclass.workflows.reliability_figure import reliability_png
+
+OTHER_FREQUENCIES_P = 1e-3
+"""Validation images count as differently distributed below this p-value of "drawn alike"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,11 @@ def finish(job: Job, progress: Progress) -> Outcome:
         )
     val_logits, val_targets = logits("val")
     decision, sentences = choose_decision(
-        val_logits, val_targets, correction, tau_sweep=settings.tau_sweep
+        val_logits,
+        val_targets,
+        correction,
+        tau_sweep=settings.tau_sweep,
+        train_counts=table.counts("train"),
     )
     model = SavedModel(
         classifier=classifier,
@@ -108,6 +116,7 @@ def choose_decision(
     correction: Correction,
     *,
     tau_sweep: bool,
+    train_counts: npt.NDArray[np.int64],
 ) -> tuple[Decision, tuple[str, ...]]:
     """Temperature and post-hoc strength from validation logits, with the reasons.
 
@@ -115,6 +124,7 @@ def choose_decision(
         logits: (N, C) of validation images.
         targets: (N,) class ids.
         tau_sweep: whether a strength other than 0 may be chosen.
+        train_counts: (C,) images of each class in the train split.
     """
     plain = Decision(
         logits_prior=tuple(correction.logits_prior.tolist()),
@@ -127,7 +137,13 @@ def choose_decision(
             "The prior that the logits imply was estimated on validation images: no formula gives "
             "it for this correction."
         )
-    fit = fit_temperature(plain.natural_logits(logits), targets)
+    shift = _shift_of_validation(targets, train_counts)
+    if shift is not None:
+        sentences.append(
+            "The classes are differently frequent among validation than among training images; the "
+            "temperature was fitted at the frequencies of the former."
+        )
+    fit = fit_temperature(plain.natural_logits(logits), targets, shift=shift)
     sentences.append(f"Temperature, on validation images as they are: {fit.sentence}.")
     tau = 0.0
     if tau_sweep:
@@ -145,6 +161,24 @@ def choose_decision(
         tau=tau,
     )
     return decision, tuple(sentences)
+
+
+def _shift_of_validation(
+    targets: npt.NDArray[np.int64], train_counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64] | None:
+    """Log of validation over training frequencies, where they differ by more than chance.
+
+    A split of ours, and a random one, has the same frequencies in both but for chance, and nothing
+    is gained by fitting to that; a given split may be balanced on purpose.
+    """
+    counts = np.bincount(targets, minlength=len(train_counts))
+    p_value = independence_p_value(np.stack([train_counts, counts]))
+    if p_value is None or p_value >= OTHER_FREQUENCIES_P:
+        return None
+    with np.errstate(divide="ignore"):  # log 0 = -inf: none of these images is of that class
+        shift: npt.NDArray[np.float64] = np.log(counts / counts.sum())
+    shift -= np.log(train_counts / train_counts.sum())
+    return shift
 
 
 def _estimated_prior(
