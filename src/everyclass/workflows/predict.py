@@ -18,9 +18,10 @@ import pyarrow as pa
 from everyclass.errors import InputError
 from everyclass.images.readers import read_images, read_table
 from everyclass.images.table import ImageTable
-from everyclass.models.file import load_model
+from everyclass.models.file import SavedModel, load_model
 from everyclass.run_folder import RunFolder
 from everyclass.stats.conformal import ConformalThresholds, check_coverage
+from everyclass.training.batches import Rows
 from everyclass.workflows.classify import Classified, classify_files
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.machine import find_machine
@@ -130,13 +131,13 @@ def predict(
         refuse_separator(out, model.classes)
     shares = None if prior is None else check_prior(prior, model.classes)
     table = _images(sources, image_column, image_root)
-    labels = [table.classes[label] if label >= 0 else None for label in table.labels()]
     schema = prediction_schema(
         model.classes,
         labelled=bool(table.classes),
         prior=shares is not None,
         sets=thresholds is not None,
     )
+    columns = _Columns(model, table, table.labels(), schema, shares, thresholds)
     machine = find_machine(None)
     fabric = make_fabric(device=machine.device, precision="fp32")
     classifier = model.classifier.to(fabric.device)
@@ -152,16 +153,7 @@ def predict(
             classifier, table.images, threads=machine.threads, fabric=fabric
         ):
             if len(batch.rows):
-                names = [table.image(int(row)) for row in batch.rows]
-                rows = predicted_rows(
-                    names,
-                    batch.logits,
-                    model,
-                    schema=schema,
-                    labels=[labels[int(row)] for row in batch.rows],
-                    prior=shares,
-                    thresholds=thresholds,
-                )
+                rows = columns.of(batch)
                 file.write(rows)
                 if thresholds is not None:
                     sizes.update(rows["set_size"].to_pylist())
@@ -179,6 +171,31 @@ def predict(
         notes=table.notes,
         sets=None if thresholds is None else _sets(thresholds, sizes),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What the rows of every batch have in common."""
+
+    model: SavedModel
+    table: ImageTable
+    labels: Rows
+    schema: pa.Schema
+    prior: tuple[float, ...] | None
+    thresholds: ConformalThresholds | None
+
+    def of(self, batch: Classified) -> pa.RecordBatch:
+        """The rows of the images that were classified."""
+        table, labels = self.table, self.labels[batch.rows]
+        return predicted_rows(
+            [table.image(int(row)) for row in batch.rows],
+            batch.logits,
+            self.model,
+            schema=self.schema,
+            labels=[table.classes[label] if label >= 0 else None for label in labels],
+            prior=self.prior,
+            thresholds=self.thresholds,
+        )
 
 
 def _sets(thresholds: ConformalThresholds, sizes: Counter[int]) -> PredictedSets:
