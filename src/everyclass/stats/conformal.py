@@ -305,7 +305,7 @@ def evaluate_sets(
     n_classes = len(thresholds.classes)
     n = np.bincount(rows, minlength=n_classes)
     covered = np.bincount(rows[inside[np.arange(rows.size), rows]], minlength=n_classes)
-    intervals = wilson_interval(covered, n)
+    intervals, enough = wilson_interval(covered, n), thresholds.guaranteed
     sizes = np.bincount(inside.sum(axis=1))
     return SetEvaluation(
         coverage=thresholds.coverage,
@@ -317,7 +317,7 @@ def evaluate_sets(
                 name=name,
                 calibration_n=int(thresholds.counts[c]),
                 threshold=float(thresholds.thresholds[c]),
-                guaranteed=bool(thresholds.guaranteed[c]),
+                guaranteed=bool(enough[c]),
                 n=int(n[c]),
                 covered=int(covered[c]),
                 coverage=float(covered[c] / n[c]) if n[c] else None,

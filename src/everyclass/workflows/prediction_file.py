@@ -97,11 +97,12 @@ def predicted_rows(
             decision.probabilities(logits),
             possible=None if prior is None else np.asarray(prior) > 0,
         )
+        members = [np.flatnonzero(row) for row in inside]
         columns["set"] = [
-            [model.classes[k] for k in np.argsort(-row, kind="stable") if members[k]]
-            for row, members in zip(probs, inside)
+            names[ids[np.argsort(-row[ids], kind="stable")]].tolist()
+            for row, ids in zip(probs, members)
         ]
-        columns["set_size"] = inside.sum(axis=1)
+        columns["set_size"] = [len(ids) for ids in members]
     columns.update((f"prob_{name}", probs[:, k]) for k, name in enumerate(model.classes))
     return pa.RecordBatch.from_arrays(
         [pa.array(columns[field.name], field.type) for field in schema], schema=schema
