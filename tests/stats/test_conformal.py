@@ -237,7 +237,7 @@ def test_the_sentence_names_the_classes_without_a_guarantee() -> None:
     told = thresholds_of(probs, targets, coverage=0.9).sentence()
     # Beta(9, 1): .05 ** (1/9) = .717.
     assert "at least 90 % of the images of each class" in told
-    assert "with the 9 validation images of 'b' one calibration in 20 falls below 72 %" in told
+    assert "with the 9 of 'b' one draw in 20 gives less than 72 %" in told
     assert "In every set, because 90 % needs at least 9 validation images of a class: 'c' (3)." in (
         told
     )

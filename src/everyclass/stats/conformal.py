@@ -240,9 +240,10 @@ class ConformalThresholds:
             n = int(self.counts[enough].min())
             name = self.classes[int(np.where(enough, self.counts, np.inf).argmin())]
             told = (
-                f"The set holds the right class for at least {asked} of the images of each class, "
-                f"in the mean over calibrations; with the {n:,} validation images of '{name}' one "
-                f"calibration in 20 falls below {100 * likely_coverage(n, self.coverage):.0f} %."
+                f"For images like those of validation the set holds the right class for at least "
+                f"{asked} of the images of each class (mean over draws of validation images; with "
+                f"the {n:,} of '{name}' one draw in 20 gives less than "
+                f"{100 * likely_coverage(n, self.coverage):.0f} %)."
             )
         if lacking:
             shown = ", ".join(lacking[:_MOST_NAMES])
