@@ -78,8 +78,8 @@ class ClassCoverage:
     Attributes:
         name: the class.
         calibration_n: images of the class that its threshold comes from.
-        threshold: the class is in the set of an image that gives it at least this probability; 0
-            when it is in every set.
+        threshold: the class is in the set of an image that gives it at least this probability,
+            calibrated and at even class frequencies; 0 when it is in every set.
         guaranteed: whether there were enough of them for the coverage that was asked for. Where
             not, the class is in every set.
         n: images of the class that were looked at.

@@ -55,11 +55,11 @@ def test_each_class_has_its_coverage_and_a_low_one_is_yellow() -> None:
     # 60 of 100: Wilson up to .69, below .9. 8 of 10: up to .94, chance explains it.
     line = coverage_lines(evaluated(covered("cat", 60, 100), covered("[red]ox", 8, 10)))
     assert line.plain == (
-        "Sets at 90 % coverage: 1.50 classes in the mean, with the right one for 62 % of the "
-        "images; by class: cat 60 %, [red]ox 80 %."
+        "Sets at 90 % coverage: 1.50 classes in the mean, with the right one for 0.62 of the "
+        "images; by class: cat 0.60, [red]ox 0.80."
     )
     styled = [line.plain[span.start : span.end] for span in line.spans if span.style == "yellow"]
-    assert styled == ["cat 60 %"]
+    assert styled == ["cat 0.60"]
 
 
 def test_classes_without_a_guarantee_are_named() -> None:
@@ -67,7 +67,7 @@ def test_classes_without_a_guarantee_are_named() -> None:
         evaluated(covered("cat", 9, 10), covered("gnu", 4, 4, guaranteed=False), covered("", 0, 0))
     )
     assert line.plain.endswith(
-        "by class: cat 90 %, gnu 100 %. In every set, for fewer than 9 validation images: 'gnu'."
+        "by class: cat 0.90, gnu 1.00. In every set, for fewer than 9 validation images: 'gnu'."
     )
 
 
@@ -81,4 +81,4 @@ def test_of_many_classes_the_least_covered_is_named() -> None:
     text = coverage_lines(evaluated(*classes)).plain
     # k29 has 70 of 100. Wilson's upper end is below .9 up to 83 of 100 (.891; 84: .899; 85: .907):
     # 84 down to 70.
-    assert "; least 'k29', 70 % of 100; 15 classes below it by more than chance." in text
+    assert "; least 'k29', 0.70 of 100; 15 classes below it by more than chance." in text

@@ -19,9 +19,17 @@ class is in every set: the promise holds, and tells nothing.
 Prior shift. The promise is about images of one class, so it does not ask how frequent the classes
 are: it holds under any class frequencies, as long as each class's own images look as they did.
 What it does ask is that calibration and prediction use the same function of the image. That is why
-the scores are probabilities at one fixed prior, the natural one, also where probabilities are
-reported for a deployment prior, and why sets do not change with it. Only classes that cannot occur
-(frequency 0) are left out of them.
+our scores are probabilities at one fixed prior, also where probabilities are reported for a
+deployment prior, and why sets do not change with it. Only classes that cannot occur (frequency 0)
+are left out of them. The fixed prior is the even one: it makes sets smallest in the mean over the
+classes, and costs nothing in the mean over images as they come. Measured at coverage 0.9 over 200
+divisions of held-out images (blood cells trained at ratio 20; waste photos), mean size over classes
+and, in brackets, over images at natural frequencies:
+
+    this score, even prior            1.23 (1.16)   1.85 (1.86)
+    this score, natural prior         1.32 (1.15)   1.96 (1.87)
+    adaptive sets (APS), randomised   1.69 (1.37)   2.35 (2.25)
+    adaptive sets (APS)               3.40 (2.65)   3.05 (2.97)
 
 A set in which nothing is left gets the most probable class. It can only gain by that.
 
@@ -32,7 +40,7 @@ that no choice was made on tell (`evaluate_sets`).
 Sources: Vovk 2012, "Conditional validity of inductive conformal predictors" (class-conditional
 sets, the beta distribution); Sadinle, Lei and Wasserman 2019, "Least ambiguous set-valued
 classifiers with bounded error levels", arXiv:1609.00451 (this score gives the smallest sets where
-the probabilities are right).
+the probabilities are right); APS is Romano, Sesia and Candès 2020, arXiv:2006.02544.
 """
 
 from __future__ import annotations
@@ -120,7 +128,7 @@ class CalibrationScores:
         """The content of `conformal.json`; floats in full, so that reading it back is exact."""
         return {
             "format": 1,
-            "score": "probability of the true class, calibrated, at the natural class frequencies",
+            "score": "probability of the true class, calibrated, at even class frequencies",
             "images": "validation images as they are, none left out or drawn twice",
             "classes": [
                 {"name": name, "n": int(own.size), "probabilities": own.tolist()}

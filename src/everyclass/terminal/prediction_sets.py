@@ -40,17 +40,17 @@ def coverage_lines(sets: SetEvaluation) -> Text:
     """The coverage that sets reached, class by class, and what they cost."""
     line = Text(
         f"Sets at {100 * sets.coverage:g} % coverage: {sets.mean_size:.2f} classes in the mean, "
-        f"with the right one for {_percent(sets.reached)} of the images"
+        f"with the right one for {sets.reached:.2f} of the images"
     )
     judged = [one for one in sets.classes if one.n]
     if len(judged) <= MOST_CLASSES:
         line.append("; by class: ")
         for k, one in enumerate(judged):
             line.append(", " if k else "")
-            line.append(f"{one.name} {_percent(one.coverage)}", style=_style(one, sets.coverage))
+            line.append(f"{one.name} {one.coverage or 0.0:.2f}", style=_style(one, sets.coverage))
     else:
         least = min(judged, key=lambda one: (one.coverage or 0.0, -one.n))
-        line.append(f"; least '{least.name}', {_percent(least.coverage)} of {least.n:,}")
+        line.append(f"; least '{least.name}', {least.coverage or 0.0:.2f} of {least.n:,}")
         low = sum(_style(one, sets.coverage) != "" for one in judged)
         if low:
             line.append(f"; {low:,} classes below it by more than chance", style="yellow")
@@ -65,10 +65,6 @@ def coverage_lines(sets: SetEvaluation) -> Text:
             f"{f' and {more:,} more' if more > 0 else ''}."
         )
     return line
-
-
-def _percent(share: float | None) -> str:
-    return f"{100 * (share or 0.0):.0f} %"
 
 
 def _style(one: ClassCoverage, asked: float) -> str:

@@ -212,7 +212,6 @@ def evaluate_logits(
         same_images: whether the thresholds come from images among these.
     """
     decision = model.decision
-    probs = decision.probabilities(logits)
     uncalibrated = Decision(
         logits_prior=decision.logits_prior, natural_prior=decision.natural_prior
     )
@@ -220,7 +219,7 @@ def evaluate_logits(
     return evaluate_predictions(
         targets,
         chosen,
-        probs=probs,
+        probs=decision.probabilities(logits),
         probs_before_temperature=uncalibrated.probabilities(logits),
         classes=model.classes,
         split=split,
@@ -231,7 +230,9 @@ def evaluate_logits(
         set_aside=set_aside,
         prediction_sets=None
         if thresholds is None
-        else evaluate_sets(thresholds, probs, targets, same_images=same_images),
+        else evaluate_sets(
+            thresholds, decision.even_probabilities(logits), targets, same_images=same_images
+        ),
     )
 
 

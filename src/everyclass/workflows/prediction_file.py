@@ -94,7 +94,7 @@ def predicted_rows(
     if "set" in schema.names:
         assert thresholds is not None
         inside = thresholds.sets(
-            decision.probabilities(logits),
+            decision.even_probabilities(logits),
             possible=None if prior is None else np.asarray(prior) > 0,
         )
         members = [np.flatnonzero(row) for row in inside]

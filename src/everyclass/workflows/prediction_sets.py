@@ -36,7 +36,7 @@ def write_scores(
         targets: (N,) class ids.
     """
     scores = calibration_scores(
-        model.decision.probabilities(logits), targets, classes=model.classes
+        model.decision.even_probabilities(logits), targets, classes=model.classes
     )
     run.write_json(run.conformal, scores.to_dict())
     return scores

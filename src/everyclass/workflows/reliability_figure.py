@@ -13,6 +13,9 @@ from typing import Any
 from everyclass.calibrations import ReliabilityBin
 from everyclass.contracts import Evaluation
 
+OTHER_FREQUENCIES = 0.1
+"""Total variation from which the classes of the images count as differently frequent."""
+
 _BLUE, _GREY, _RED = "#2b6cb0", "#8a8f98", "#c0392b"
 
 
@@ -51,11 +54,21 @@ def reliability_png(evaluation: Evaluation) -> bytes:
         handles, names, loc="outside lower center", ncols=len(panels) + 1, fontsize=9, frameon=False
     )
     figure.suptitle(
-        f"{evaluation.split}: {evaluation.n:,} images, {evaluation.decision} decision", fontsize=12
+        f"{evaluation.split}: {evaluation.n:,} images, {evaluation.decision} decision\n"
+        f"{_assumed(evaluation)}",
+        fontsize=12,
     )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def _assumed(evaluation: Evaluation) -> str:
+    """Which class frequencies the probabilities are for: with others, gaps are no fault."""
+    told = "probabilities for the class frequencies of training"
+    shares = [one.n / evaluation.n for one in evaluation.classes]
+    apart = sum(abs(share - prior) for share, prior in zip(shares, evaluation.prior)) / 2
+    return f"{told}; these images have others" if apart > OTHER_FREQUENCIES else told
 
 
 def _draw_accuracy(axes: Any, bins: Sequence[ReliabilityBin]) -> None:
