@@ -67,6 +67,13 @@ _HOME = {
     "Comparison": "everyclass.workflows.compare",
     "compare": "everyclass.workflows.compare",
     "evaluate_predictions": "everyclass.stats.evaluation",
+    "decision_reliability": "everyclass.stats.calibration",
+    "fit_temperature": "everyclass.stats.calibration",
+    "CalibrationScores": "everyclass.stats.conformal",
+    "ConformalThresholds": "everyclass.stats.conformal",
+    "calibration_scores": "everyclass.stats.conformal",
+    "conformal_thresholds": "everyclass.stats.conformal",
+    "evaluate_sets": "everyclass.stats.conformal",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
     "Finding": "everyclass.findings",
@@ -136,6 +143,14 @@ if TYPE_CHECKING:
     from everyclass.models.file import load_model
     from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
+    from everyclass.stats.calibration import decision_reliability, fit_temperature
+    from everyclass.stats.conformal import (
+        CalibrationScores,
+        ConformalThresholds,
+        calibration_scores,
+        conformal_thresholds,
+        evaluate_sets,
+    )
     from everyclass.stats.evaluation import evaluate_predictions
     from everyclass.workflows.compare import CompareOptions, Comparison, compare
     from everyclass.workflows.data_source import DataSource
@@ -143,10 +158,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "CalibrationScores",
     "CheckResult",
     "ClassBalancedFocalLoss",
     "CompareOptions",
     "Comparison",
+    "ConformalThresholds",
     "CosineLinear",
     "DataSource",
     "Diagnosis",
@@ -165,20 +182,25 @@ __all__ = [
     "audit_images",
     "average_states",
     "balanced_weights",
+    "calibration_scores",
     "check",
     "check_case",
     "class_temperature_cross_entropy",
     "class_temperatures",
     "compare",
+    "conformal_thresholds",
     "cutmix",
+    "decision_reliability",
     "deferred_weights",
     "diagnose",
     "diagnose_case",
     "effective_number_weights",
     "epoch_order",
     "evaluate_predictions",
+    "evaluate_sets",
     "find_offsets",
     "first_late_epoch",
+    "fit_temperature",
     "fitted_prior",
     "focal_loss",
     "inverse_frequency_weights",

@@ -363,6 +363,10 @@ def evaluate(
     decision: Annotated[
         str, typer.Option(help="balanced (highest mean recall) or natural (fewest errors).")
     ] = "balanced",
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Coverage of the prediction sets that are judged too.  [default: 0.9]"),
+    ] = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
@@ -391,6 +395,7 @@ def evaluate(
         ),
         split=one_of(split, ("auto", "train", "val", "test", "all"), "--split"),  # type: ignore[arg-type]
         kind=one_of(decision, ("balanced", "natural"), "--decision"),  # type: ignore[arg-type]
+        coverage=coverage,
         on_progress=_counter("evaluating", quiet),
     )
     write_json(json_file, result.evaluation.to_dict())
@@ -419,12 +424,19 @@ def predict(
             "JSON file of them.",
         ),
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Add the set of classes that holds the right one for this share of the images of "
+            "each class, as 0.9.",
+        ),
+    ] = None,
     image_column: ImageColumn = None,
     image_root: ImageRoot = None,
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
-    """Classify images: calibrated probabilities, the balanced and the natural decision."""
+    """Classify images: calibrated probabilities, both decisions, sets of a given coverage."""
     from everyclass.workflows.predict import predict as predict_images
 
     result = predict_images(
@@ -432,18 +444,22 @@ def predict(
         images,
         out,
         prior=None if prior is None else prior_of(prior),
+        coverage=coverage,
         image_column=image_column,
         image_root=image_root,
         on_progress=_counter("predicting", quiet),
     )
-    summary = {"n": result.n, "failed": result.failed, "predicted": dict(result.counts)}
-    write_json(json_file, {"out": str(result.path), **summary})
+    write_json(json_file, result.to_dict())
     if not quiet:
+        from everyclass.terminal.prediction_sets import sets_lines
+
         console = result_console()
         for note in result.notes:
             console.print(note, soft_wrap=True)
         shares = ", ".join(f"{name} {count:,}" for name, count in result.counts)
         console.print(f"{result.n:,} images: {shares}; {result.failed:,} unreadable.")
+        if result.sets is not None:
+            console.print(sets_lines(result.sets), soft_wrap=True)
         console.print(f"Written to {result.path}.", soft_wrap=True)
 
 

@@ -6,12 +6,20 @@ Knows no arithmetic beyond what it takes to notice that two fields contradict ea
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from everyclass.errors import InputError
+from everyclass.calibrations import ReliabilityBin, SetEvaluation
+from everyclass.json_reader import (
+    ROUNDING,
+    Reader,
+    as_items,
+    as_number,
+    as_whole,
+    check_interval,
+    check_share,
+    require,
+)
 
 Verdict = Literal["healthy", "collapsed", "starved", "not-learning", "diverged"]
 """What was seen.
@@ -28,9 +36,6 @@ DecisionKind = Literal["balanced", "natural"]
 
 Interval = tuple[float, float]
 """(low, high) in [0, 1]; a field's name carries the level, `interval_methods` the method."""
-
-ROUNDING = 1e-3
-"""How far two fields may be apart that say the same: a file may round to three decimals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +69,18 @@ class ClassEvaluation:
     def __post_init__(self) -> None:
         where = f"class '{self.name}'"
         for key in ("n", "predicted"):
-            _require(getattr(self, key) >= 0, where, f"{key} is negative ({getattr(self, key)}).")
-        _require(self.train_n is None or self.train_n >= 0, where, "train_n is negative.")
+            require(getattr(self, key) >= 0, where, f"{key} is negative ({getattr(self, key)}).")
+        require(self.train_n is None or self.train_n >= 0, where, "train_n is negative.")
         for key in ("recall", "precision", "f1"):
             value, interval = getattr(self, key), getattr(self, f"{key}_ci95")
-            _check_share(value, where, key)
-            _check_interval(interval, value, where, f"{key}_ci95")
-            _require(
+            check_share(value, where, key)
+            check_interval(interval, value, where, f"{key}_ci95")
+            require(
                 (value is None) == (interval is None),
                 where,
                 f"{key} and {key}_ci95 must both be given or both be null.",
             )
-        _require(
-            (self.recall is None) == (self.n == 0), where, "recall is null exactly when n = 0."
-        )
+        require((self.recall is None) == (self.n == 0), where, "recall is null exactly when n = 0.")
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object, with plain numbers, strings, lists and None."""
@@ -98,7 +101,7 @@ class ClassEvaluation:
     @classmethod
     def from_dict(cls, values: object, *, where: str = "classes") -> ClassEvaluation:
         """The value of a JSON object; raises InputError for what is missing or wrong."""
-        read = _Reader(values, where)
+        read = Reader(values, where)
         return cls(
             name=read.text("name"),
             n=read.whole("n"),
@@ -132,7 +135,7 @@ class MajorityBaseline:
 
     def __post_init__(self) -> None:
         for key in ("accuracy", "balanced_accuracy", "macro_f1"):
-            _check_share(getattr(self, key), "majority", key)
+            check_share(getattr(self, key), "majority", key)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
@@ -147,7 +150,7 @@ class MajorityBaseline:
     @classmethod
     def from_dict(cls, values: object) -> MajorityBaseline:
         """The value of a JSON object; raises InputError for what is missing or wrong."""
-        read = _Reader(values, "majority")
+        read = Reader(values, "majority")
         return cls(
             name=read.text("name"),
             accuracy=read.number("accuracy"),
@@ -188,6 +191,10 @@ class Evaluation:
         independence_p: p-value of "predictions are independent of labels"; None likewise, and
             when only one class was predicted.
         interval_methods: (figure, method) pairs.
+        reliability: the bins behind `ece` that hold images; () in files of earlier versions.
+        reliability_before_temperature: the same at temperature 1.
+        prediction_sets: coverage and size of conformal prediction sets; None where the run has no
+            thresholds for them.
     """
 
     split: str
@@ -217,57 +224,71 @@ class Evaluation:
     information_share: float | None
     independence_p: float | None
     interval_methods: tuple[tuple[str, str], ...]
+    reliability: tuple[ReliabilityBin, ...] = ()
+    reliability_before_temperature: tuple[ReliabilityBin, ...] = ()
+    prediction_sets: SetEvaluation | None = None
 
     def __post_init__(self) -> None:
         where = "evaluation"
-        _require(self.n > 0, where, f"n is {self.n}; at least one image must be evaluated.")
-        _require(self.set_aside >= 0, where, f"set_aside is negative ({self.set_aside}).")
+        require(self.n > 0, where, f"n is {self.n}; at least one image must be evaluated.")
+        require(self.set_aside >= 0, where, f"set_aside is negative ({self.set_aside}).")
         for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece", "ece_before_temperature"):
-            _check_share(getattr(self, key), where, key)
+            check_share(getattr(self, key), where, key)
         for key in ("accuracy", "balanced_accuracy"):
             name = f"{key}_ci95"
-            _check_interval(getattr(self, name), getattr(self, key), where, name)
-        _require(-1 <= self.mcc <= 1, where, f"mcc is {self.mcc}, outside [-1, 1].")
-        _require(self.temperature > 0, where, f"temperature is {self.temperature}, not above 0.")
+            check_interval(getattr(self, name), getattr(self, key), where, name)
+        require(-1 <= self.mcc <= 1, where, f"mcc is {self.mcc}, outside [-1, 1].")
+        require(self.temperature > 0, where, f"temperature is {self.temperature}, not above 0.")
         for key, known in (("decision", get_args(DecisionKind)), ("collapse", get_args(Verdict))):
             word = getattr(self, key)
-            _require(word in known, where, f"{key} is {word!r}, not one of {', '.join(known)}.")
+            require(word in known, where, f"{key} is {word!r}, not one of {', '.join(known)}.")
         self._check_classes(where)
         self._check_figures(where)
+        self._check_trust(where)
 
     def _check_classes(self, where: str) -> None:
         names = [one.name for one in self.classes]
-        _require(len(set(names)) == len(names), where, "two classes have the same name.")
+        require(len(set(names)) == len(names), where, "two classes have the same name.")
         size = len(names)
-        _require(
+        require(
             len(self.confusion) == size and all(len(row) == size for row in self.confusion),
             where,
             f"the confusion matrix is not {size} x {size}, as the {size} classes demand.",
         )
-        _require(len(self.prior) == size, where, f"{len(self.prior)} priors for {size} classes.")
+        require(len(self.prior) == size, where, f"{len(self.prior)} priors for {size} classes.")
         total = sum(self.prior)
-        _require(abs(total - 1) < 1e-6, where, f"the prior sums to {total:.6g}, not to 1.")
-        _require(min(self.prior) >= 0, where, f"the prior holds {min(self.prior):.6g}.")
+        require(abs(total - 1) < 1e-6, where, f"the prior sums to {total:.6g}, not to 1.")
+        require(min(self.prior) >= 0, where, f"the prior holds {min(self.prior):.6g}.")
         columns = [sum(column) for column in zip(*self.confusion)]
         for one, row, column in zip(self.classes, self.confusion, columns):
-            _require(min(row) >= 0, where, f"confusion row '{one.name}' has a negative count.")
-            _require(
+            require(min(row) >= 0, where, f"confusion row '{one.name}' has a negative count.")
+            require(
                 (one.n, one.predicted) == (sum(row), column),
                 where,
                 f"class '{one.name}' has n {one.n} and predicted {one.predicted}, but its row and "
                 f"column of the confusion matrix sum to {sum(row)} and {column}.",
             )
-        _require(
-            self.n == sum(columns), where, f"n is {self.n}, the matrix sums to {sum(columns)}."
-        )
+        require(self.n == sum(columns), where, f"n is {self.n}, the matrix sums to {sum(columns)}.")
         strangers = {self.majority.name, *self.never_predicted, *self.starved} - set(names)
-        _require(not strangers, where, f"unknown classes: {', '.join(sorted(strangers))}.")
-        _require(
+        require(not strangers, where, f"unknown classes: {', '.join(sorted(strangers))}.")
+        require(
             self.predicted_classes == sum(column > 0 for column in columns),
             where,
             f"predicted_classes is {self.predicted_classes}, the matrix shows "
             f"{sum(column > 0 for column in columns)}.",
         )
+
+    def _check_trust(self, where: str) -> None:
+        for key in ("reliability", "reliability_before_temperature"):
+            counted = sum(one.n for one in getattr(self, key))
+            require(counted in (0, self.n), where, f"{key} counts {counted} images, n is {self.n}.")
+        if self.prediction_sets is not None:
+            require(
+                [(one.name, one.n) for one in self.prediction_sets.classes]
+                == [(one.name, one.n) for one in self.classes],
+                where,
+                "prediction_sets has other classes or images than the evaluation.",
+            )
 
     def _check_figures(self, where: str) -> None:
         hits = [row[i] for i, row in enumerate(self.confusion)]
@@ -282,13 +303,13 @@ class Evaluation:
             total = sum(getattr(one, per_class) for one in present)
             _check_ratio(getattr(self, key), total, len(present), where, key)
         silent = {one.name for one in present if one.predicted == 0}
-        _require(
+        require(
             set(self.never_predicted) == silent,
             where,
             f"never_predicted is {sorted(self.never_predicted)}, the matrix shows "
             f"{sorted(silent)}.",
         )
-        _check_share(self.independence_p, where, "independence_p")
+        check_share(self.independence_p, where, "independence_p")
 
     def __str__(self) -> str:
         low, high = self.balanced_accuracy_ci95
@@ -328,6 +349,13 @@ class Evaluation:
             "information_share": self.information_share,
             "independence_p": self.independence_p,
             "interval_methods": dict(self.interval_methods),
+            "reliability": [one.to_dict() for one in self.reliability],
+            "reliability_before_temperature": [
+                one.to_dict() for one in self.reliability_before_temperature
+            ],
+            "prediction_sets": None
+            if self.prediction_sets is None
+            else self.prediction_sets.to_dict(),
         }
 
     @classmethod
@@ -342,7 +370,7 @@ class Evaluation:
         Raises:
             InputError: a field is missing, of another type, out of range or contradicted.
         """
-        read = _Reader(values, where)
+        read = Reader(values, where)
         return cls(
             split=read.text("split"),
             n=read.whole("n"),
@@ -360,14 +388,14 @@ class Evaluation:
                 for i, one in enumerate(read.items("classes"))
             ),
             confusion=tuple(
-                tuple(_whole(count, where, f"confusion[{i}]") for count in _items(row, where))
+                tuple(as_whole(count, where, f"confusion[{i}]") for count in as_items(row, where))
                 for i, row in enumerate(read.items("confusion"))
             ),
             ece=read.number("ece"),
             ece_before_temperature=read.number("ece_before_temperature"),
             ece_bins=read.whole("ece_bins"),
             temperature=read.number("temperature"),
-            prior=tuple(_number(share, where, "prior") for share in read.items("prior")),
+            prior=tuple(as_number(share, where, "prior") for share in read.items("prior")),
             predicted_classes=read.whole("predicted_classes"),
             effective_predicted_classes=read.number("effective_predicted_classes"),
             never_predicted=read.texts("never_predicted"),
@@ -377,119 +405,32 @@ class Evaluation:
             information_share=read.number_or_none("information_share"),
             independence_p=read.number_or_none("independence_p"),
             interval_methods=read.text_pairs("interval_methods"),
+            reliability=_bins(read, "reliability"),
+            reliability_before_temperature=_bins(read, "reliability_before_temperature"),
+            prediction_sets=None
+            if read.value_or_none("prediction_sets") is None
+            else SetEvaluation.from_dict(read.value("prediction_sets")),
         )
 
 
-class _Reader:
-    """Typed access to a parsed JSON object; names the field that is not what it should be."""
-
-    def __init__(self, values: object, where: str) -> None:
-        if not isinstance(values, Mapping):
-            raise InputError(f"an object is expected, not {_kind(values)}.", where=where)
-        self._values = values
-        self._where = where
-
-    def value(self, key: str) -> object:
-        if key not in self._values:
-            raise InputError(f"'{key}' is missing.", where=self._where)
-        return self._values[key]
-
-    def text(self, key: str) -> str:
-        return _text(self.value(key), self._where, key)
-
-    def number(self, key: str) -> float:
-        return _number(self.value(key), self._where, key)
-
-    def whole(self, key: str) -> int:
-        return _whole(self.value(key), self._where, key)
-
-    def number_or_none(self, key: str) -> float | None:
-        return None if self.value(key) is None else self.number(key)
-
-    def whole_or_none(self, key: str) -> int | None:
-        return None if self.value(key) is None else self.whole(key)
-
-    def items(self, key: str) -> list[object]:
-        return _items(self.value(key), self._where, key)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        return tuple(_text(one, self._where, key) for one in self.items(key))
-
-    def interval(self, key: str) -> Interval:
-        ends = self.items(key)
-        if len(ends) != 2:
-            raise InputError(f"'{key}' has {len(ends)} numbers, not 2.", where=self._where)
-        return _number(ends[0], self._where, key), _number(ends[1], self._where, key)
-
-    def interval_or_none(self, key: str) -> Interval | None:
-        return None if self.value(key) is None else self.interval(key)
-
-    def text_pairs(self, key: str) -> tuple[tuple[str, str], ...]:
-        inner = _Reader(self.value(key), f"{self._where}: {key}")
-        return tuple((str(name), inner.text(str(name))) for name in inner._values)
-
-
-def _text(value: object, where: str, key: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"'{key}' is {_kind(value)}, not a text.", where=where)
-    return value
-
-
-def _number(value: object, where: str, key: str) -> float:
-    # bool is an int in Python; true in a JSON file is nobody's recall.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"'{key}' is {_kind(value)}, not a finite number.", where=where)
-    return float(value)
-
-
-def _whole(value: object, where: str, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"'{key}' is {_kind(value)}, not a whole number.", where=where)
-    return value
-
-
-def _items(value: object, where: str, key: str = "confusion") -> list[object]:
-    if not isinstance(value, list):
-        raise InputError(f"'{key}' is {_kind(value)}, not a list.", where=where)
-    return value
-
-
-def _kind(value: object) -> str:
-    return "null" if value is None else f"{value!r:.40} ({type(value).__name__})"
+def _bins(read: Reader, key: str) -> tuple[ReliabilityBin, ...]:
+    """None in a file from before there were any."""
+    return tuple(
+        ReliabilityBin.from_dict(one, where=f"{key}[{i}]")
+        for i, one in enumerate(read.items(key) if read.value_or_none(key) is not None else ())
+    )
 
 
 def _as_list(interval: Interval | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
-def _check_share(value: float | None, where: str, key: str) -> None:
-    if value is not None:
-        _require(0 <= value <= 1, where, f"{key} is {value}, outside [0, 1].")
-
-
-def _check_interval(interval: Interval | None, value: float | None, where: str, key: str) -> None:
-    if interval is None or value is None:
-        return
-    low, high = interval
-    _require(0 <= low <= high <= 1, where, f"{key} is [{low}, {high}], not an interval in [0, 1].")
-    _require(
-        low - ROUNDING <= value <= high + ROUNDING,
-        where,
-        f"{key} is [{low}, {high}] and does not contain the figure, {value}.",
-    )
-
-
 def _check_ratio(value: float | None, part: float, whole: int, where: str, key: str) -> None:
     if whole == 0:
-        _require(value is None, where, f"{key} is {value}, but does not apply: it would be 0/0.")
+        require(value is None, where, f"{key} is {value}, but does not apply: it would be 0/0.")
         return
-    _require(
+    require(
         value is not None and abs(value - part / whole) <= ROUNDING,
         where,
         f"{key} is {value}, the confusion matrix gives {part / whole:.4g}.",
     )
-
-
-def _require(fact: bool, where: str, otherwise: str) -> None:
-    if not fact:
-        raise InputError(otherwise, where=where)

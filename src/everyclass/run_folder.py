@@ -11,7 +11,9 @@ environment.json  versions, device, threads
 metrics.jsonl     one line an epoch (and a line every few steps)
 checkpoints/      the last two states of training, and the best weights
 model.safetensors model.json   the classifier
+conformal.json    what validation images say of the probabilities: for prediction sets (--coverage)
 evaluation.json   predictions.csv   how it does on images it was not selected on
+reliability.png   their confidence against their accuracy, before and after the temperature
 checks.json       what the exact checks saw before the first step
 findings.json     what the watch saw while it trained
 repairs.json      alarms that were answered: cause, old and new settings, reason; absent without any
@@ -45,6 +47,7 @@ _WRITTEN = (
     *(_STARTED, "audit.json", "manifest.parquet", "environment.json", "metrics.jsonl"),
     *("checkpoints", "cache", "model.safetensors", "model.json"),
     *("evaluation.json", "predictions.csv", "checks.json", "findings.json"),
+    *("conformal.json", "reliability.png"),
     *("repairs.json", "diagnosis-[0-9]*.json", "recipe-[0-9]*.yaml", "metrics-[0-9]*.jsonl"),
 )
 """What a run writes, as patterns, and so what --overwrite may remove."""
@@ -182,6 +185,16 @@ class RunFolder:
         return self.path / "findings.json"
 
     @property
+    def conformal(self) -> Path:
+        """`conformal.json`: calibration scores for prediction sets; absent in earlier runs."""
+        return self.path / "conformal.json"
+
+    @property
+    def reliability_figure(self) -> Path:
+        """`reliability.png`."""
+        return self.path / "reliability.png"
+
+    @property
     def evaluation(self) -> Path:
         """`evaluation.json`."""
         return self.path / "evaluation.json"
@@ -262,6 +275,10 @@ class RunFolder:
                 remedy="Name the folder that `everyclass train --out` wrote.",
             )
         return cls(path)
+
+    def write_bytes(self, path: Path, content: bytes) -> None:
+        """Write bytes atomically."""
+        write_atomically(path, content)
 
     def write_text(self, path: Path, text: str) -> None:
         """Write text atomically."""

@@ -7,13 +7,21 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from everyclass.contracts import Evaluation
 from everyclass.errors import InputError
+from everyclass.stats.conformal import ConformalThresholds, evaluate_sets
 from everyclass.stats.evaluation import evaluate_predictions
 
 CLASSES = ("CC", "EC", "HGSC", "gone")
+SETS = ConformalThresholds(
+    coverage=0.9,
+    classes=CLASSES,
+    counts=np.array([20, 9, 30, 2]),
+    thresholds=np.array([0.5, 0.2, 0.5, 0.0]),
+)
 
 
 @pytest.fixture
@@ -32,6 +40,7 @@ def evaluation() -> Evaluation:
         prior=(0.4, 0.2, 0.3, 0.1),
         train_counts=(40, 20, 30, 10),
         set_aside=1,
+        prediction_sets=evaluate_sets(SETS, probs, [0, 0, 0, 1, 2, 2]),
     )
 
 
@@ -72,6 +81,22 @@ def test_what_does_not_apply_is_null_with_its_reason(evaluation: Evaluation) -> 
 def test_a_newer_file_with_more_fields_is_read(evaluation: Evaluation) -> None:
     values = evaluation.to_dict() | {"from_the_future": 1}
     assert Evaluation.from_dict(values) == evaluation
+
+
+def test_a_file_from_before_reliability_and_sets_is_read(evaluation: Evaluation) -> None:
+    values = evaluation.to_dict()
+    for key in ("reliability", "reliability_before_temperature", "prediction_sets"):
+        del values[key]
+    found = Evaluation.from_dict(values)
+    assert (found.reliability, found.prediction_sets) == ((), None)
+
+
+def test_sets_give_their_reach_and_size(evaluation: Evaluation) -> None:
+    sets = evaluation.to_dict()["prediction_sets"]
+    # CC 2 of 3, EC 0 of 1, HGSC 2 of 2; each set holds 'gone' beside one class.
+    assert [one["covered"] for one in sets["classes"]] == [2, 0, 2, 0]
+    assert (sets["reached"], sets["mean_size"]) == (pytest.approx(4 / 6), 2.0)
+    assert [one["guaranteed"] for one in sets["classes"]] == [True, True, True, False]
 
 
 def test_one_line_says_the_main_thing(evaluation: Evaluation) -> None:
@@ -129,6 +154,20 @@ def broken(values: dict[str, Any], *path: str | int, to: object) -> dict[str, An
         (("classes", 0, "predicted"), -1, "class 'CC': predicted is negative"),
         (("majority",), None, "majority: an object is expected, not null"),
         (("majority", "accuracy"), -1, "majority: accuracy is -1.0"),
+        # One bin holds all six images, at confidence .7; 4 of them right.
+        (("reliability", 0, "n"), 5, "reliability counts 5 images, n is 6"),
+        (("reliability", 0, "accuracy"), 0.99, "does not contain the figure, 0.99"),
+        (("reliability", 0, "high"), 0.1, "its edges are not in order"),
+        (("reliability",), 3, "'reliability' is 3 (int), not a list"),
+        # Sets of two: the most probable class and 'gone'.
+        (("prediction_sets", "sizes", "2"), 5, "sizes count 5 images, the classes have 6"),
+        (("prediction_sets", "sizes"), {"two": 6}, "'sizes' has a name that is no number"),
+        (("prediction_sets", "coverage"), 1, "coverage is 1.0, outside (0, 1)"),
+        (("prediction_sets", "same_images"), 0, "'same_images' is 0 (int), not true or false"),
+        (("prediction_sets", "classes", 0, "name"), "XX", "has other classes or images"),
+        (("prediction_sets", "classes", 0, "covered"), 3, "but 3 of 3 images are covered"),
+        (("prediction_sets", "classes", 0, "covered"), 4, "covered 4 of 3 images"),
+        (("prediction_sets", "classes", 3, "coverage"), 0.5, "coverage is null exactly when n = 0"),
     ],
 )
 def test_contradictions_are_refused_by_name(

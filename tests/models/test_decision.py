@@ -200,3 +200,14 @@ def test_wrong_logits_and_priors_are_refused() -> None:
         decision.probabilities(np.zeros((1, 3)), prior=(0.5, 0.5))
     with pytest.raises(InputError, match=r"it sums to 1\.5"):
         decision.probabilities(np.zeros((1, 3)), prior=(0.5, 0.5, 0.5))
+
+
+def test_even_probabilities_are_those_at_even_frequencies() -> None:
+    # f = 0 at the even prior of a balanced training: no class is more likely than another, at any
+    # temperature; at the natural prior they are .9 and .1.
+    decision = Decision(logits_prior=(0.5, 0.5), natural_prior=(0.9, 0.1))
+    np.testing.assert_allclose(decision.even_probabilities([[0.0, 0.0]]), [[0.5, 0.5]])
+    logits = np.random.default_rng(0).normal(size=(20, 2))
+    warm = Decision(logits_prior=(0.7, 0.3), natural_prior=(0.9, 0.1), temperature=2.0)
+    oracle = warm.probabilities(logits, prior=(0.5, 0.5))
+    np.testing.assert_array_equal(warm.even_probabilities(logits), oracle)

@@ -13,7 +13,9 @@ SOURCE = Path(__file__).parents[2] / "src" / "everyclass"
 
 BANDS = {
     "errors": 0,
+    "calibrations": 0,
     "contracts": 0,
+    "json_reader": 0,
     "findings": 0,
     "diagnoses": 0,
     "repairs": 0,

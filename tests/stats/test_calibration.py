@@ -13,6 +13,7 @@ from everyclass.errors import InputError
 from everyclass.stats.calibration import (
     TEMPERATURE_RANGE,
     classwise_calibration_error,
+    decision_reliability,
     expected_calibration_error,
     fit_temperature,
     log_softmax,
@@ -20,6 +21,7 @@ from everyclass.stats.calibration import (
     reliability,
     softmax,
 )
+from everyclass.stats.intervals import wilson_interval
 
 
 def drawn(
@@ -184,3 +186,54 @@ def test_logits_where_probabilities_belong_are_refused() -> None:
 def test_bad_arrays_are_refused(logits: list, targets: list, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fit_temperature(logits, targets)
+
+
+def test_bins_have_wilson_intervals_and_empty_ones_are_left_out() -> None:
+    # Four bins; (.25, .5] holds .4 (wrong), (.75, 1] holds .8, .9 (right, wrong).
+    found = reliability([0.4, 0.8, 0.9], [False, True, False], bins=4)
+    np.testing.assert_allclose(found.accuracy_ci95[1], wilson_interval(0, 1))
+    np.testing.assert_array_equal(found.accuracy_ci95[0], [0, 1])
+    first, last = found.to_bins()
+    assert (first.low, first.high, first.n, first.accuracy) == (0.25, 0.5, 1, 0.0)
+    assert (last.n, last.confidence, last.accuracy) == (2, pytest.approx(0.85), 0.5)
+    assert last.accuracy_ci95 == tuple(wilson_interval(1, 2))
+
+
+def test_the_diagram_is_that_of_the_calibration_error() -> None:
+    logits, targets = drawn(400, 4, temperature=2.0, seed=8)
+    probs, chosen = softmax(logits), logits[:, ::-1].argmax(axis=1)
+    bins = decision_reliability(probs, targets, predictions=chosen).to_bins()
+    by_bins = sum(one.n * abs(one.accuracy - one.confidence) for one in bins) / 400
+    assert by_bins == pytest.approx(expected_calibration_error(probs, targets, predictions=chosen))
+    with pytest.raises(InputError, match="3 predictions for 400 images"):
+        decision_reliability(probs, targets, predictions=[0, 1, 2])
+
+
+def test_images_at_other_class_frequencies_tell_the_same_temperature() -> None:
+    """Simulation: labels at temperature 2.5 and frequencies .7 .2 .08 .02; the images to fit on
+    are resampled to even classes. Without the shift the fit is off; with it, it is right.
+    """
+    rng = np.random.default_rng(12)
+    prior = np.array([0.7, 0.2, 0.08, 0.02])
+    targets = rng.choice(4, size=60_000, p=prior)
+    # Gaussian classes: log p(y|x) is known exactly.
+    images = rng.normal(size=(60_000, 4)) + 1.5 * np.eye(4)[targets]
+    logits = 2.5 * (1.5 * images + np.log(prior))
+    even = np.concatenate([np.flatnonzero(targets == c)[:1000] for c in range(4)])
+    shift = np.log(0.25 / prior)
+    plain = fit_temperature(logits[even], targets[even]).temperature
+    shifted = fit_temperature(logits[even], targets[even], shift=shift)
+    assert abs(plain - 2.5) > 0.4
+    assert shifted.temperature == pytest.approx(2.5, rel=0.06)
+    assert shifted.nll_before is not None
+    assert shifted.nll_after is not None
+    assert shifted.nll_after < shifted.nll_before
+
+
+def test_a_class_without_images_is_impossible_to_the_fit() -> None:
+    logits, targets = drawn(300, 3, temperature=2.0, seed=2)
+    kept = targets < 2
+    two = fit_temperature(logits[kept], targets[kept], shift=[0, 0, -np.inf])
+    # The same as a fit on two columns, but for the imaginary image.
+    alone = fit_temperature(logits[kept, :2], targets[kept])
+    assert two.temperature == pytest.approx(alone.temperature, rel=0.05)

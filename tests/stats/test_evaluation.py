@@ -135,7 +135,7 @@ def test_every_number_is_a_plain_one() -> None:
             yield value
 
     evaluation, _, _ = evaluated(train_counts=np.array([60, 25, 10, 5]))
-    assert {type(one) for one in leaves(evaluation.to_dict())} <= {str, int, float}
+    assert {type(one) for one in leaves(evaluation.to_dict())} <= {str, int, float, type(None)}
     assert Evaluation.from_dict(json.loads(json.dumps(evaluation.to_dict()))) == evaluation
 
 

@@ -89,6 +89,14 @@ class Decision:
         """
         return self.probabilities_of(self.natural_logits(logits) / self.temperature, prior)
 
+    def even_probabilities(self, logits: ArrayLike) -> Floats:
+        """(N, C) calibrated probabilities where all classes are equally frequent.
+
+        What prediction sets score images by: a set is to serve each class alike.
+        """
+        n_classes = len(self.natural_prior)
+        return self.probabilities(logits, prior=[1 / n_classes] * n_classes)
+
     def probabilities_of(self, calibrated: Floats, prior: Sequence[float] | None) -> Floats:
         """softmax(calibrated + log prior - log natural prior): step 3 alone."""
         if prior is None:

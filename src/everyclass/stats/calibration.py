@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from everyclass.calibrations import ReliabilityBin
 from everyclass.errors import InputError
+from everyclass.stats.intervals import wilson_interval
 
 Floats = NDArray[np.float64]
 
@@ -58,12 +60,14 @@ class Reliability:
         counts: (bins,) images.
         confidence: (bins,) mean confidence; NaN where the bin is empty.
         accuracy: (bins,) share of right answers; NaN where the bin is empty.
+        accuracy_ci95: (bins, 2) its 95 % Wilson interval; (0, 1) where the bin is empty.
     """
 
     edges: Floats
     counts: NDArray[np.int64]
     confidence: Floats
     accuracy: Floats
+    accuracy_ci95: Floats
 
     @property
     def expected_error(self) -> float:
@@ -71,6 +75,20 @@ class Reliability:
         filled = self.counts > 0
         gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
         return float(gaps @ self.counts[filled] / self.counts.sum())
+
+    def to_bins(self) -> tuple[ReliabilityBin, ...]:
+        """The bins that hold images, as `evaluation.json` has them."""
+        return tuple(
+            ReliabilityBin(
+                low=float(self.edges[k]),
+                high=float(self.edges[k + 1]),
+                n=int(self.counts[k]),
+                confidence=min(float(self.confidence[k]), 1.0),  # see `reliability`
+                accuracy=float(self.accuracy[k]),
+                accuracy_ci95=(float(self.accuracy_ci95[k, 0]), float(self.accuracy_ci95[k, 1])),
+            )
+            for k in np.flatnonzero(self.counts).tolist()
+        )
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15) -> Reliability:
@@ -104,9 +122,29 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 15) ->
         np.divide(sums, counts, out=means, where=counts > 0)
         return means
 
+    hits = np.bincount(index, weights=right, minlength=bins)
     return Reliability(
-        edges=edges, counts=counts, confidence=bin_means(sure), accuracy=bin_means(right)
+        edges=edges,
+        counts=counts,
+        confidence=bin_means(sure),
+        accuracy=bin_means(right),
+        accuracy_ci95=wilson_interval(hits, counts),
     )
+
+
+def decision_reliability(
+    probs: ArrayLike, targets: ArrayLike, *, predictions: ArrayLike | None = None, bins: int = 15
+) -> Reliability:
+    """The reliability diagram of a decision: the probability of the class decided for, and truth.
+
+    Args, Raises: as `expected_calibration_error`, which is its `expected_error`.
+    """
+    values, rows = probs_and_targets(probs, targets)
+    chosen = values.argmax(axis=1) if predictions is None else np.asarray(predictions)
+    if chosen.shape != rows.shape:
+        raise InputError(f"{chosen.size} predictions for {rows.size} images.")
+    confidence = values[np.arange(rows.size), chosen]
+    return reliability(confidence, chosen == rows, bins=bins)
 
 
 def expected_calibration_error(
@@ -126,12 +164,7 @@ def expected_calibration_error(
         InputError: shapes do not match, or rows do not sum to 1 (logits were passed).
     Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
     """
-    values, rows = _probs_and_targets(probs, targets)
-    chosen = values.argmax(axis=1) if predictions is None else np.asarray(predictions)
-    if chosen.shape != rows.shape:
-        raise InputError(f"{chosen.size} predictions for {rows.size} images.")
-    confidence = values[np.arange(rows.size), chosen]
-    return reliability(confidence, chosen == rows, bins=bins).expected_error
+    return decision_reliability(probs, targets, predictions=predictions, bins=bins).expected_error
 
 
 def classwise_calibration_error(probs: ArrayLike, targets: ArrayLike, *, bins: int = 15) -> Floats:
@@ -142,7 +175,7 @@ def classwise_calibration_error(probs: ArrayLike, targets: ArrayLike, *, bins: i
 
     Source: Kull et al. 2019, arXiv:1910.12656 (classwise-ECE is the mean of these).
     """
-    values, rows = _probs_and_targets(probs, targets)
+    values, rows = probs_and_targets(probs, targets)
     return np.array(
         [
             reliability(values[:, c], rows == c, bins=bins).expected_error
@@ -170,8 +203,10 @@ class TemperatureFit:
     sentence: str
 
 
-def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
-    """The temperature T that minimises the negative log-likelihood of softmax(logits / T).
+def fit_temperature(
+    logits: ArrayLike, targets: ArrayLike, *, shift: ArrayLike | None = None
+) -> TemperatureFit:
+    """The temperature T that minimises the negative log-likelihood of softmax(logits / T + shift).
 
     In b = 1/T the objective is convex (log-sum-exp of a linear function, minus a linear one), with
     derivative mean(E_p[f] - f_y) and second derivative mean(Var_p[f]): one root, found by Newton
@@ -182,14 +217,20 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
     n images can support a certainty of about 1 - 1/n and no more. Its pull vanishes as 1/n. (The
     same thought as the targets (n + 1)/(n + 2) in Platt 1999.)
 
+    Images whose classes are differently frequent than the logits assume (a balanced validation
+    split of a data set that is not) say something about T all the same: log of their class
+    frequencies over the assumed ones, as `shift`, puts them right by Bayes, and stays outside T.
+
     The decisions stay as they are: dividing by T > 0 keeps the order of the classes. T stays within
     TEMPERATURE_RANGE, and is 1 when there is nothing to fit on or when the fit would not lower the
     likelihood's own loss.
 
     Args:
-        logits: (N, C) float, finite, N >= 0; of naturally distributed validation images, with the
-            prior of these images already in them.
+        logits: (N, C) float, finite, N >= 0; of validation images, each once, and without `shift`
+            naturally distributed ones, with their prior already in the logits.
         targets: (N,) integers in [0, C).
+        shift: (C,) what to add to logits / T for these images, -inf for a class without any; none
+            when left out.
     Raises:
         InputError: shapes do not match, or logits are not finite.
     Source: Guo et al. 2017, arXiv:1706.04599, section 4.2.
@@ -201,10 +242,11 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
     values, rows = _logits_and_targets(logits, targets)
     if not np.isfinite(values).all():
         raise InputError("a temperature needs finite logits; some are NaN or infinite.")
+    added = np.zeros(values.shape[1]) if shift is None else np.asarray(shift, dtype=np.float64)
     low, high = TEMPERATURE_RANGE
-    found = 1 / _least_nll_inverse_temperature(values, rows, (1 / high, 1 / low))
-    before = negative_log_likelihood(values, rows)
-    after = negative_log_likelihood(values / found, rows)
+    found = 1 / _least_nll_inverse_temperature(values, rows, added, (1 / high, 1 / low))
+    before = negative_log_likelihood(values + added, rows)
+    after = negative_log_likelihood(values / found + added, rows)
     if after >= before:
         return TemperatureFit(
             temperature=1.0,
@@ -225,13 +267,13 @@ def fit_temperature(logits: ArrayLike, targets: ArrayLike) -> TemperatureFit:
 
 
 def _least_nll_inverse_temperature(
-    logits: Floats, targets: NDArray[np.int64], bracket: tuple[float, float]
+    logits: Floats, targets: NDArray[np.int64], shift: Floats, bracket: tuple[float, float]
 ) -> float:
     chosen = logits[np.arange(targets.size), targets].sum()
     imaginary = logits.mean()  # of a label spread evenly, seen with the average image
 
     def slope_and_curvature(b: float) -> tuple[float, float]:
-        probs = softmax(b * logits)
+        probs = softmax(b * logits + shift)
         means = (probs * logits).sum(axis=1)
         variances = (probs * (logits - means[:, None]) ** 2).sum(axis=1)
         slope = means.sum() - chosen + means.mean() - imaginary
@@ -265,7 +307,12 @@ def _logits_and_targets(logits: ArrayLike, targets: ArrayLike) -> tuple[Floats, 
     return values, rows.astype(np.int64)
 
 
-def _probs_and_targets(probs: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
+def probs_and_targets(probs: ArrayLike, targets: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
+    """(N, C) float64 probabilities and (N,) int64 class ids, N > 0, refused if they are not that.
+
+    Raises:
+        InputError: shapes do not match, ids outside the classes, or rows that do not sum to 1.
+    """
     values, rows = _logits_and_targets(probs, targets)
     sums = values.sum(axis=1)
     # bfloat16 keeps three digits.

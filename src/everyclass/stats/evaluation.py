@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from everyclass.calibrations import SetEvaluation
 from everyclass.contracts import (
     ClassEvaluation,
     DecisionKind,
@@ -40,6 +41,7 @@ def evaluate_predictions(
     temperature: float = 1.0,
     train_counts: ArrayLike | None = None,
     set_aside: int = 0,
+    prediction_sets: SetEvaluation | None = None,
 ) -> Evaluation:
     """Every figure of the evaluation of one decision on one split.
 
@@ -55,6 +57,7 @@ def evaluate_predictions(
         temperature: the one in `probs`.
         train_counts: (C,) images that each class was trained on, when known.
         set_aside: images of the split that could not be read.
+        prediction_sets: what `stats.conformal.evaluate_sets` found on the same images.
     Raises:
         InputError: no images, lengths that differ, ids outside the classes, rows of `probs` that
             are no probabilities.
@@ -65,10 +68,8 @@ def evaluate_predictions(
     counts = None if train_counts is None else np.asarray(train_counts)
     collapse = collapse_verdict(matrix, counts, classes=classes)
     support, predicted = figures.support(matrix), figures.predicted_counts(matrix)
-    ece_before, ece = (
-        calibration.expected_calibration_error(
-            each, targets, predictions=predictions, bins=ECE_BINS
-        )
+    before, after = (
+        calibration.decision_reliability(each, targets, predictions=predictions, bins=ECE_BINS)
         for each in (probs_before_temperature, probs)
     )
     return Evaluation(
@@ -85,8 +86,8 @@ def evaluate_predictions(
         majority=majority_baseline(matrix, classes=classes),
         classes=_class_evaluations(matrix, classes, counts),
         confusion=tuple(tuple(row) for row in matrix.tolist()),
-        ece=ece,
-        ece_before_temperature=ece_before,
+        ece=after.expected_error,
+        ece_before_temperature=before.expected_error,
         ece_bins=ECE_BINS,
         temperature=temperature,
         prior=tuple(float(share) for share in prior),
@@ -101,6 +102,9 @@ def evaluate_predictions(
         information_share=collapse.information_share,
         independence_p=collapse.independence_p,
         interval_methods=intervals.METHODS,
+        reliability=after.to_bins(),
+        reliability_before_temperature=before.to_bins(),
+        prediction_sets=prediction_sets,
     )
 
 

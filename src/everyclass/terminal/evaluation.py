@@ -14,6 +14,7 @@ from rich.text import Text
 
 from everyclass.contracts import ClassEvaluation, Evaluation, Interval, Verdict
 from everyclass.terminal.bars import recall_bar
+from everyclass.terminal.prediction_sets import coverage_lines
 
 MOST_ROWS = 50
 """With more classes than this, only the worst are listed."""
@@ -53,6 +54,8 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         parts.append(_rest_line(rest))
     parts.append("")
     parts.append(_calibration_line(evaluation))
+    if evaluation.prediction_sets is not None:
+        parts.append(coverage_lines(evaluation.prediction_sets))
     if evaluation.never_predicted:
         parts.append(_never_predicted_line(evaluation))
     parts.append(_verdict_line(evaluation))

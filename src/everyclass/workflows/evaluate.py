@@ -20,6 +20,7 @@ from everyclass.errors import InputError
 from everyclass.images.table import SPLITS, ImageTable, SetAside, SplitName
 from everyclass.models.file import SavedModel, load_model
 from everyclass.run_folder import RunFolder
+from everyclass.stats.conformal import check_coverage
 from everyclass.training.batches import Rows
 from everyclass.workflows.classify import classify_files
 from everyclass.workflows.data_source import DataSource
@@ -27,6 +28,7 @@ from everyclass.workflows.finish import evaluate_logits
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.manifest import splits_of_run
+from everyclass.workflows.prediction_sets import read_thresholds
 
 SplitChoice = Literal["auto", "train", "val", "test", "all"]
 
@@ -46,6 +48,7 @@ def evaluate(
     *,
     split: SplitChoice = "auto",
     kind: DecisionKind = "balanced",
+    coverage: float | None = None,
     on_progress: Callable[[int, int], None],
 ) -> Evaluated:
     """Evaluate a run's model on labelled images.
@@ -56,13 +59,19 @@ def evaluate(
         split: auto takes the data's own test split (else val); for the very images the run was
             trained on, the run's test split; and everything for other images.
         kind: the decision that is judged.
+        coverage: of the prediction sets that are judged too; 0.9 when left out, and no sets then
+            for a run of an earlier version.
         on_progress: told (images done, images in all).
     Raises:
-        InputError: no finished model, a class the model does not know, no image in the split, or
-            too many images that cannot be read.
+        InputError: no finished model, a class the model does not know, no image in the split,
+            too many images that cannot be read, or a coverage that is no share or that the run has
+            no calibration scores for.
     """
+    if coverage is not None:
+        check_coverage(coverage)
     run = RunFolder.open(run_path)
     model = load_model(run.path)
+    thresholds = read_thresholds(run, model, coverage)
     table = _by_model_class(data.read(), model)
     chosen, name, sentences = _choose(table, run, split)
     machine = find_machine(None)
@@ -88,6 +97,8 @@ def evaluate(
         kind=kind,
         train_counts=_train_counts(run, model),
         set_aside=lost,
+        thresholds=thresholds,
+        same_images=thresholds is not None and _holds_validation(run, chosen),
     )
     return Evaluated(evaluation=evaluation, set_aside=usable.set_aside, sentences=sentences)
 
@@ -148,6 +159,11 @@ def _with_run_splits(table: ImageTable, run: RunFolder) -> tuple[ImageTable, lis
         f"{known:,} of {len(table):,} images are the run's own; they keep the split it gave them."
     ]
     return table.with_split_codes(codes), sentences
+
+
+def _holds_validation(run: RunFolder, table: ImageTable) -> bool:
+    """Whether validation images of the run are among these."""
+    return bool((splits_of_run(run.manifest, table) == SPLITS.index("val")).any())
 
 
 def _refuse_many(lost: int, total: int, usable: ImageTable, limit: float) -> None:

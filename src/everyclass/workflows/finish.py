@@ -1,7 +1,9 @@
 """From the best weights to an honest model: calibrate, correct, save, evaluate.
 
-Comes in: a trained job. Goes out: `model.safetensors`, `model.json`, `evaluation.json`,
-`predictions.csv`. Validation images choose; test images only judge.
+Comes in: a trained job. Goes out: `model.safetensors`, `model.json`, `conformal.json`,
+`reliability.png`, `evaluation.json`, `predictions.csv`. Validation images choose; test images only
+judge. Both are taken as they are, each image once: no sampler and no weight touches what
+temperature and prediction sets are calibrated on.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from everyclass.imbalance.prior import fitted_prior, sweep_tau
 from everyclass.models.decision import Decision
 from everyclass.models.file import SavedModel, save_model
 from everyclass.stats.calibration import fit_temperature
+from everyclass.stats.collapse import independence_p_value
+from everyclass.stats.conformal import ConformalThresholds, conformal_thresholds, evaluate_sets
 from everyclass.stats.evaluation import evaluate_predictions
 from everyclass.workflows.correction import Correction
 from everyclass.workflows.head import rebalance
@@ -30,6 +34,11 @@ from everyclass.workflows.prediction_file import (
     predicted_rows,
     prediction_schema,
 )
+from everyclass.workflows.prediction_sets import DEFAULT_COVERAGE, write_scores
+from everyclass.workflows.reliability_figure import reliability_png
+
+OTHER_FREQUENCIES_P = 1e-3
+"""Validation images count as differently distributed below this p-value of "drawn alike"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +71,11 @@ def finish(job: Job, progress: Progress) -> Outcome:
         )
     val_logits, val_targets = logits("val")
     decision, sentences = choose_decision(
-        val_logits, val_targets, correction, tau_sweep=settings.tau_sweep
+        val_logits,
+        val_targets,
+        correction,
+        tau_sweep=settings.tau_sweep,
+        train_counts=table.counts("train"),
     )
     model = SavedModel(
         classifier=classifier,
@@ -73,6 +86,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
         decision=decision,
     )
     save_model(job.run.path, model)
+    scores = write_scores(job.run, model, val_logits, val_targets)
     split: SplitName = "test" if table.has_split("test") else "val"
     judged, targets = logits(split) if split == "test" else (val_logits, val_targets)
     evaluation = evaluate_logits(
@@ -82,7 +96,10 @@ def finish(job: Job, progress: Progress) -> Outcome:
         split=split,
         kind="balanced",
         train_counts=table.counts("train"),
+        thresholds=conformal_thresholds(scores, coverage=DEFAULT_COVERAGE),
+        same_images=split == "val",
     )
+    job.run.write_bytes(job.run.reliability_figure, reliability_png(evaluation))
     job.run.write_json(job.run.evaluation, evaluation.to_dict())
     _write_predictions(job.run.predictions, table.of_split(split), judged, model)
     job.run.clean()
@@ -99,6 +116,7 @@ def choose_decision(
     correction: Correction,
     *,
     tau_sweep: bool,
+    train_counts: npt.NDArray[np.int64],
 ) -> tuple[Decision, tuple[str, ...]]:
     """Temperature and post-hoc strength from validation logits, with the reasons.
 
@@ -106,6 +124,7 @@ def choose_decision(
         logits: (N, C) of validation images.
         targets: (N,) class ids.
         tau_sweep: whether a strength other than 0 may be chosen.
+        train_counts: (C,) images of each class in the train split.
     """
     plain = Decision(
         logits_prior=tuple(correction.logits_prior.tolist()),
@@ -118,8 +137,14 @@ def choose_decision(
             "The prior that the logits imply was estimated on validation images: no formula gives "
             "it for this correction."
         )
-    fit = fit_temperature(plain.natural_logits(logits), targets)
-    sentences.append(f"Temperature: {fit.sentence}.")
+    shift = _shift_of_validation(targets, train_counts)
+    if shift is not None:
+        sentences.append(
+            "The classes are differently frequent among validation than among training images; the "
+            "temperature was fitted at the frequencies of the former."
+        )
+    fit = fit_temperature(plain.natural_logits(logits), targets, shift=shift)
+    sentences.append(f"Temperature, on validation images as they are: {fit.sentence}.")
     tau = 0.0
     if tau_sweep:
         sweep = sweep_tau(
@@ -136,6 +161,24 @@ def choose_decision(
         tau=tau,
     )
     return decision, tuple(sentences)
+
+
+def _shift_of_validation(
+    targets: npt.NDArray[np.int64], train_counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64] | None:
+    """Log of validation over training frequencies, where they differ by more than chance.
+
+    A split of ours, and a random one, has the same frequencies in both but for chance, and nothing
+    is gained by fitting to that; a given split may be balanced on purpose.
+    """
+    counts = np.bincount(targets, minlength=len(train_counts))
+    p_value = independence_p_value(np.stack([train_counts, counts]))
+    if p_value is None or p_value >= OTHER_FREQUENCIES_P:
+        return None
+    with np.errstate(divide="ignore"):  # log 0 = -inf: none of these images is of that class
+        shift: npt.NDArray[np.float64] = np.log(counts / counts.sum())
+    shift -= np.log(train_counts / train_counts.sum())
+    return shift
 
 
 def _estimated_prior(
@@ -159,8 +202,15 @@ def evaluate_logits(
     kind: DecisionKind,
     train_counts: npt.NDArray[np.int64] | None,
     set_aside: int = 0,
+    thresholds: ConformalThresholds | None = None,
+    same_images: bool = False,
 ) -> Evaluation:
-    """The evaluation of one decision of a model on logits it gave."""
+    """The evaluation of one decision of a model on logits it gave.
+
+    Args:
+        thresholds: of the prediction sets to evaluate; none are when left out.
+        same_images: whether the thresholds come from images among these.
+    """
     decision = model.decision
     uncalibrated = Decision(
         logits_prior=decision.logits_prior, natural_prior=decision.natural_prior
@@ -178,6 +228,11 @@ def evaluate_logits(
         temperature=decision.temperature,
         train_counts=train_counts,
         set_aside=set_aside,
+        prediction_sets=None
+        if thresholds is None
+        else evaluate_sets(
+            thresholds, decision.even_probabilities(logits), targets, same_images=same_images
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,10 @@ import pyarrow as pa
 from everyclass.errors import InputError
 from everyclass.images.readers import read_images, read_table
 from everyclass.images.table import ImageTable
-from everyclass.models.file import load_model
+from everyclass.models.file import SavedModel, load_model
 from everyclass.run_folder import RunFolder
+from everyclass.stats.conformal import ConformalThresholds, check_coverage
+from everyclass.training.batches import Rows
 from everyclass.workflows.classify import Classified, classify_files
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.machine import find_machine
@@ -27,7 +30,42 @@ from everyclass.workflows.prediction_file import (
     failed_rows,
     predicted_rows,
     prediction_schema,
+    refuse_separator,
 )
+from everyclass.workflows.prediction_sets import read_thresholds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedSets:
+    """What the sets look like.
+
+    Args:
+        coverage: that was asked for.
+        sizes: (classes in the set, images) pairs, sizes ascending.
+        in_every_set: classes with too few validation images for that coverage.
+        sentence: what is promised for which classes.
+    """
+
+    coverage: float
+    sizes: tuple[tuple[int, int], ...]
+    in_every_set: tuple[str, ...]
+    sentence: str
+
+    @property
+    def mean_size(self) -> float | None:
+        """Classes in a set, in the mean; None without images."""
+        n = sum(images for _, images in self.sizes)
+        return sum(size * images for size, images in self.sizes) / n if n else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "coverage": self.coverage,
+            "sizes": {str(size): images for size, images in self.sizes},
+            "mean_size": self.mean_size,
+            "in_every_set": list(self.in_every_set),
+            "sentence": self.sentence,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +76,7 @@ class Predicted:
         counts: images by balanced decision, in class order.
         failed: images with a reason instead of a prediction.
         notes: what the reader guessed.
+        sets: of the prediction sets, where a coverage was asked for.
     """
 
     path: Path
@@ -45,6 +84,17 @@ class Predicted:
     failed: int
     counts: tuple[tuple[str, int], ...]
     notes: tuple[str, ...]
+    sets: PredictedSets | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "out": str(self.path),
+            "n": self.n,
+            "failed": self.failed,
+            "predicted": dict(self.counts),
+            **({} if self.sets is None else {"sets": self.sets.to_dict()}),
+        }
 
 
 def predict(
@@ -53,6 +103,7 @@ def predict(
     out: Path,
     *,
     prior: Mapping[str, float] | None = None,
+    coverage: float | None = None,
     image_column: str | None = None,
     image_root: str | None = None,
     on_progress: Callable[[int, int], None],
@@ -63,23 +114,34 @@ def predict(
         sources: files, folders and manifests, or URIs of them.
         out: .csv, .jsonl or .parquet.
         prior: deployment frequencies by class name; they are scaled to sum to 1.
+        coverage: of prediction sets, in (0, 1): for each class, the share of its images whose set
+            is to hold it. No sets when left out.
         image_column, image_root: of a manifest, when they cannot be guessed.
         on_progress: told (images done, images in all).
     Raises:
-        InputError: no finished model, no images, a prior that does not fit the classes.
+        InputError: no finished model, no images, a prior that does not fit the classes, a coverage
+            that is no share or that the run has no calibration scores for.
     """
+    if coverage is not None:
+        check_coverage(coverage)
     run = RunFolder.open(run_path)
     model = load_model(run.path)
+    thresholds = None if coverage is None else read_thresholds(run, model, coverage)
+    if thresholds is not None:
+        refuse_separator(out, model.classes)
     shares = None if prior is None else check_prior(prior, model.classes)
     table = _images(sources, image_column, image_root)
-    labels = [table.classes[label] if label >= 0 else None for label in table.labels()]
     schema = prediction_schema(
-        model.classes, labelled=bool(table.classes), prior=shares is not None
+        model.classes,
+        labelled=bool(table.classes),
+        prior=shares is not None,
+        sets=thresholds is not None,
     )
+    columns = _Columns(model, table, table.labels(), schema, shares, thresholds)
     machine = find_machine(None)
     fabric = make_fabric(device=machine.device, precision="fp32")
     classifier = model.classifier.to(fabric.device)
-    total, counts = len(table) + len(table.set_aside), Counter[str]()
+    total, counts, sizes = len(table) + len(table.set_aside), Counter[str](), Counter[int]()
     failed = done = 0
     with PredictionFile(out, schema) as file:
         if table.set_aside:
@@ -91,16 +153,10 @@ def predict(
             classifier, table.images, threads=machine.threads, fabric=fabric
         ):
             if len(batch.rows):
-                names = [table.image(int(row)) for row in batch.rows]
-                rows = predicted_rows(
-                    names,
-                    batch.logits,
-                    model,
-                    schema=schema,
-                    labels=[labels[int(row)] for row in batch.rows],
-                    prior=shares,
-                )
+                rows = columns.of(batch)
                 file.write(rows)
+                if thresholds is not None:
+                    sizes.update(rows["set_size"].to_pylist())
                 counts.update(rows["prediction_balanced"].to_pylist())
             if batch.failed:
                 file.write(_failed(table, batch, schema))
@@ -113,6 +169,43 @@ def predict(
         failed=failed,
         counts=tuple((name, counts[name]) for name in model.classes),
         notes=table.notes,
+        sets=None if thresholds is None else _sets(thresholds, sizes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What the rows of every batch have in common."""
+
+    model: SavedModel
+    table: ImageTable
+    labels: Rows
+    schema: pa.Schema
+    prior: tuple[float, ...] | None
+    thresholds: ConformalThresholds | None
+
+    def of(self, batch: Classified) -> pa.RecordBatch:
+        """The rows of the images that were classified."""
+        table, labels = self.table, self.labels[batch.rows]
+        return predicted_rows(
+            [table.image(int(row)) for row in batch.rows],
+            batch.logits,
+            self.model,
+            schema=self.schema,
+            labels=[table.classes[label] if label >= 0 else None for label in labels],
+            prior=self.prior,
+            thresholds=self.thresholds,
+        )
+
+
+def _sets(thresholds: ConformalThresholds, sizes: Counter[int]) -> PredictedSets:
+    return PredictedSets(
+        coverage=thresholds.coverage,
+        sizes=tuple(sorted(sizes.items())),
+        in_every_set=tuple(
+            name for name, fine in zip(thresholds.classes, thresholds.guaranteed) if not fine
+        ),
+        sentence=thresholds.sentence(),
     )
 
 

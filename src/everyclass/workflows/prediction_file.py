@@ -6,7 +6,9 @@ written as a stream under a temporary name and renamed when it is whole.
 Columns: `image`; `label` where known; `prediction_balanced`, the decision for the highest mean
 recall; `prediction_natural`, the most probable class at the training frequencies;
 `prediction_prior`, the same at a given deployment prior; `confidence`, the probability of the
-balanced decision; `reason`, why an image has no prediction; `prob_<class>`, calibrated.
+balanced decision; `set`, the classes that cannot be ruled out at a given coverage, most probable
+first, and `set_size`, how many; `reason`, why an image has no prediction; `prob_<class>`,
+calibrated. A set is a list of names in JSON lines and Parquet; in CSV the names are joined by `|`.
 """
 
 from __future__ import annotations
@@ -21,17 +23,21 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 
 from everyclass.errors import InputError
 from everyclass.models.file import SavedModel
+from everyclass.stats.conformal import ConformalThresholds
 
 FORMATS = (".csv", ".jsonl", ".parquet")
+SEPARATOR = "|"
+"""Between the classes of a set in a CSV file. Few names hold it, and no folder on Windows."""
 
 
 def prediction_schema(
-    classes: Sequence[str], *, labelled: bool = False, prior: bool = False
+    classes: Sequence[str], *, labelled: bool = False, prior: bool = False, sets: bool = False
 ) -> pa.Schema:
     """The columns of a prediction file (module docstring)."""
     fields = [("image", pa.string())]
@@ -40,7 +46,10 @@ def prediction_schema(
     fields += [("prediction_balanced", pa.string()), ("prediction_natural", pa.string())]
     if prior:
         fields.append(("prediction_prior", pa.string()))
-    fields += [("confidence", pa.float64()), ("reason", pa.string())]
+    fields.append(("confidence", pa.float64()))
+    if sets:
+        fields += [("set", pa.list_(pa.string())), ("set_size", pa.int64())]
+    fields.append(("reason", pa.string()))
     fields += [(f"prob_{name}", pa.float64()) for name in classes]
     return pa.schema(fields)
 
@@ -53,15 +62,19 @@ def predicted_rows(
     schema: pa.Schema,
     labels: Sequence[str | None] = (),
     prior: Sequence[float] | None = None,
+    thresholds: ConformalThresholds | None = None,
 ) -> pa.RecordBatch:
     """Rows of images that were classified.
 
     Args:
         images: B paths or URIs.
         logits: (B, C).
-        schema: of the file; a `label` column needs `labels`, `prediction_prior` needs `prior`.
+        schema: of the file; a `label` column needs `labels`, `prediction_prior` needs `prior`,
+            `set` needs `thresholds`.
         labels: B class names, None where unknown.
-        prior: (C,) deployment prior; the training frequencies when left out.
+        prior: (C,) deployment prior; the training frequencies when left out. Sets stay the same
+            under any, but for classes that it excludes (`stats.conformal` says why).
+        thresholds: of the sets.
     """
     decision = model.decision
     probs = decision.probabilities(logits, prior=prior)
@@ -78,6 +91,18 @@ def predicted_rows(
         columns["label"] = list(labels)
     if "prediction_prior" in schema.names:
         columns["prediction_prior"] = names[probs.argmax(axis=1)]
+    if "set" in schema.names:
+        assert thresholds is not None
+        inside = thresholds.sets(
+            decision.even_probabilities(logits),
+            possible=None if prior is None else np.asarray(prior) > 0,
+        )
+        members = [np.flatnonzero(row) for row in inside]
+        columns["set"] = [
+            names[ids[np.argsort(-row[ids], kind="stable")]].tolist()
+            for row, ids in zip(probs, members)
+        ]
+        columns["set_size"] = [len(ids) for ids in members]
     columns.update((f"prob_{name}", probs[:, k]) for k, name in enumerate(model.classes))
     return pa.RecordBatch.from_arrays(
         [pa.array(columns[field.name], field.type) for field in schema], schema=schema
@@ -98,6 +123,25 @@ def failed_rows(
         ],
         schema=schema,
     )
+
+
+def refuse_separator(path: Path, classes: Sequence[str]) -> None:
+    """Refuse sets of such classes in a CSV file: nobody could take them apart again.
+
+    Raises:
+        InputError: a class name holds the separator, and `path` ends in .csv.
+    """
+    odd = next((name for name in classes if SEPARATOR in name), None)
+    if odd is not None and path.suffix.lower() == ".csv":
+        raise InputError(
+            f"The name of class '{odd}' holds '{SEPARATOR}', which joins the classes of a set in a "
+            "CSV file.",
+            remedy="Write a .jsonl or .parquet file: there a set is a list.",
+        )
+
+
+def _is_list(field: pa.Field) -> bool:
+    return bool(pa.types.is_list(field.type))
 
 
 class PredictionFile:
@@ -136,14 +180,27 @@ class PredictionFile:
     def _open_writer(self, suffix: str, schema: pa.Schema) -> None:
         if suffix == ".jsonl":
             self.write = self._write_json
-            return
-        writer = (
-            pyarrow.csv.CSVWriter(self._file, schema)
-            if suffix == ".csv"
-            else pyarrow.parquet.ParquetWriter(self._file, schema)
+        elif suffix == ".csv":
+            flat = pa.schema(
+                [(one.name, pa.string() if _is_list(one) else one.type) for one in schema]
+            )
+            self._csv = pyarrow.csv.CSVWriter(self._file, flat)
+            self.write, self._finish = self._write_csv, self._csv.close
+        else:
+            writer = pyarrow.parquet.ParquetWriter(self._file, schema)
+            self.write, self._finish = writer.write_batch, writer.close
+
+    def _write_csv(self, batch: pa.RecordBatch) -> None:
+        self._csv.write_table(
+            pa.table(
+                {
+                    one.name: pyarrow.compute.binary_join(batch[one.name], SEPARATOR)
+                    if _is_list(one)
+                    else batch[one.name]
+                    for one in batch.schema
+                }
+            )
         )
-        self.write = writer.write_batch
-        self._finish = writer.close
 
     def _write_json(self, batch: pa.RecordBatch) -> None:
         for row in batch.to_pylist():
