@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
 from everyclass.errors import InputError
+from everyclass.slices import SliceFindings
 
 Verdict = Literal["healthy", "collapsed", "starved", "not-learning", "diverged"]
 """What was seen.
@@ -188,6 +189,8 @@ class Evaluation:
         independence_p: p-value of "predictions are independent of labels"; None likewise, and
             when only one class was predicted.
         interval_methods: (figure, method) pairs.
+        slices: images with something in common that are recognised less often than others of
+            their classes; None where they were not looked for.
     """
 
     split: str
@@ -217,6 +220,7 @@ class Evaluation:
     information_share: float | None
     independence_p: float | None
     interval_methods: tuple[tuple[str, str], ...]
+    slices: SliceFindings | None = None
 
     def __post_init__(self) -> None:
         where = "evaluation"
@@ -328,6 +332,7 @@ class Evaluation:
             "information_share": self.information_share,
             "independence_p": self.independence_p,
             "interval_methods": dict(self.interval_methods),
+            "slices": None if self.slices is None else self.slices.to_dict(),
         }
 
     @classmethod
@@ -377,7 +382,14 @@ class Evaluation:
             information_share=read.number_or_none("information_share"),
             independence_p=read.number_or_none("independence_p"),
             interval_methods=read.text_pairs("interval_methods"),
+            slices=_slices_or_none(values, where),
         )
+
+
+def _slices_or_none(values: object, where: str) -> SliceFindings | None:
+    """Files of earlier versions have none."""
+    found = values.get("slices") if isinstance(values, Mapping) else None
+    return None if found is None else SliceFindings.from_dict(found, where=f"{where}: slices")
 
 
 class _Reader:

@@ -17,6 +17,7 @@ BANDS = {
     "findings": 0,
     "diagnoses": 0,
     "repairs": 0,
+    "slices": 0,
     "seeding": 0,
     "stats": 1,
     "images": 2,

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from everyclass.contracts import ClassEvaluation, Evaluation, Interval, Verdict
 from everyclass.terminal.bars import recall_bar
+from everyclass.terminal.slices import slice_lines
 
 MOST_ROWS = 50
 """With more classes than this, only the worst are listed."""
@@ -55,6 +56,8 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     parts.append(_calibration_line(evaluation))
     if evaluation.never_predicted:
         parts.append(_never_predicted_line(evaluation))
+    if evaluation.slices is not None:
+        parts.extend(slice_lines(evaluation.slices))
     parts.append(_verdict_line(evaluation))
     return Group(*parts)
 

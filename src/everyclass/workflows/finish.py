@@ -25,6 +25,8 @@ from everyclass.workflows.correction import Correction
 from everyclass.workflows.head import rebalance
 from everyclass.workflows.inference import logits_of, make_fabric
 from everyclass.workflows.job import Job, Progress
+from everyclass.workflows.looks import Looks, sliced
+from everyclass.workflows.manifest import looks_of_run
 from everyclass.workflows.prediction_file import (
     PredictionFile,
     predicted_rows,
@@ -75,6 +77,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
     save_model(job.run.path, model)
     split: SplitName = "test" if table.has_split("test") else "val"
     judged, targets = logits(split) if split == "test" else (val_logits, val_targets)
+    rows = np.flatnonzero(table.split_codes() == SPLITS.index(split))
     evaluation = evaluate_logits(
         judged,
         targets,
@@ -82,6 +85,8 @@ def finish(job: Job, progress: Progress) -> Outcome:
         split=split,
         kind="balanced",
         train_counts=table.counts("train"),
+        table=table.take(rows),
+        looks=looks_of_run(job.run.manifest, rows),
     )
     job.run.write_json(job.run.evaluation, evaluation.to_dict())
     _write_predictions(job.run.predictions, table.of_split(split), judged, model)
@@ -158,15 +163,24 @@ def evaluate_logits(
     split: str,
     kind: DecisionKind,
     train_counts: npt.NDArray[np.int64] | None,
+    table: ImageTable,
+    looks: Looks | None,
     set_aside: int = 0,
 ) -> Evaluation:
-    """The evaluation of one decision of a model on logits it gave."""
+    """The evaluation of one decision of a model on logits it gave.
+
+    Args:
+        logits: (N, C).
+        targets: (N,) class ids.
+        table: of the same images, for their groups.
+        looks: of the same images, None where they are not known.
+    """
     decision = model.decision
     uncalibrated = Decision(
         logits_prior=decision.logits_prior, natural_prior=decision.natural_prior
     )
     chosen = decision.balanced(logits) if kind == "balanced" else decision.natural(logits)
-    return evaluate_predictions(
+    evaluation = evaluate_predictions(
         targets,
         chosen,
         probs=decision.probabilities(logits),
@@ -179,6 +193,8 @@ def evaluate_logits(
         train_counts=train_counts,
         set_aside=set_aside,
     )
+    found = sliced(chosen == targets, targets, classes=model.classes, table=table, looks=looks)
+    return replace(evaluation, slices=found)
 
 
 def _write_predictions(

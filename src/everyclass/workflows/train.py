@@ -251,7 +251,7 @@ def _fit_and_finish(
 def _write_beginning(run: RunFolder, prepared: Prepared, recipe: Recipe) -> None:
     """Everything a resume needs; the recipe last, because it is what makes a folder a run."""
     run.write_json(run.audit, prepared.audit.to_dict())
-    write_manifest(run.manifest, prepared.table, prepared.contents)
+    write_manifest(run.manifest, prepared.table, prepared.contents, prepared.looks)
     run.write_json(run.environment, describe_environment(recipe.settings.threads))
     run.write_text(run.recipe, recipe.to_yaml())
 
