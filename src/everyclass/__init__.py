@@ -66,6 +66,8 @@ _HOME = {
     "CompareOptions": "everyclass.workflows.compare",
     "Comparison": "everyclass.workflows.compare",
     "compare": "everyclass.workflows.compare",
+    "CurveOptions": "everyclass.workflows.curve",
+    "curve": "everyclass.workflows.curve",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -138,6 +140,7 @@ if TYPE_CHECKING:
     from everyclass.recipe import Recipe
     from everyclass.stats.evaluation import evaluate_predictions
     from everyclass.workflows.compare import CompareOptions, Comparison, compare
+    from everyclass.workflows.curve import CurveOptions, curve
     from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.train import TrainOptions, resume, train
 
@@ -148,6 +151,7 @@ __all__ = [
     "CompareOptions",
     "Comparison",
     "CosineLinear",
+    "CurveOptions",
     "DataSource",
     "Diagnosis",
     "Evaluation",
@@ -170,6 +174,7 @@ __all__ = [
     "class_temperature_cross_entropy",
     "class_temperatures",
     "compare",
+    "curve",
     "cutmix",
     "deferred_weights",
     "diagnose",
