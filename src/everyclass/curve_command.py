@@ -28,7 +28,7 @@ from everyclass.options import (
 from everyclass.printing import progress_console, result_console, write_json
 
 if TYPE_CHECKING:
-    from everyclass.workflows.curve import Cost, Planned
+    from everyclass.workflows.curve_trainings import Cost, Planned
 
 
 def curve(

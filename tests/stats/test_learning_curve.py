@@ -167,6 +167,25 @@ def test_groups_widen_what_is_known() -> None:
     assert widths[1] > 2 * widths[0]
 
 
+def test_a_curve_that_is_no_power_law_is_known_less_well() -> None:
+    """Recalls 0.6, 0.9, 0.6 in every repeat: hardly any luck, and no law through them."""
+    counts = np.array([[25], [50], [100]])
+    widths = []
+    for shares in ((0.6, 0.75, 0.82), (0.6, 0.9, 0.6)):
+        right = np.arange(500)[None, None] < 500 * np.array(shares)[:, None, None]
+        found = learning_curve(
+            np.repeat(right, 3, axis=1),
+            np.zeros(500, dtype=int),
+            counts=counts,
+            classes=("a",),
+            split="test",
+        )
+        low, high = found.classes[0].doubling.interval
+        widths.append(high - low)
+    assert widths[1] > 3 * widths[0]
+    assert not found.classes[0].doubling.told
+
+
 def test_classes_without_a_curve_are_left_out() -> None:
     right, labels = answers(np.random.default_rng(5), errors_of(COUNTS))
     counts = COUNTS.copy()

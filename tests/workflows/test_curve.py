@@ -12,8 +12,9 @@ from PIL import Image
 from conftest import write_image_folder
 from everyclass.cli import main
 from everyclass.errors import EveryclassError, InputError
-from everyclass.workflows import curve as module
-from everyclass.workflows.curve import Cost, CurveOptions, Planned, curve
+from everyclass.workflows import curve_trainings as module
+from everyclass.workflows.curve import CurveOptions, curve
+from everyclass.workflows.curve_trainings import Cost, Planned
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.job import NonFiniteLoss
 

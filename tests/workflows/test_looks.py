@@ -47,7 +47,7 @@ def test_brightness_is_that_of_the_grey_image() -> None:
 
 def test_words_say_what_was_cut() -> None:
     assert grey_words(None, 0.21) == "images darker than 0.21 (mean grey, from 0 to 1)"
-    assert grey_words(0.21, None) == "images of 0.21 or lighter (mean grey, from 0 to 1)"
+    assert grey_words(0.21, None) == "images of mean grey 0.21 or lighter (from 0 to 1)"
     assert grey_words(0.21, 0.4) == "images of mean grey 0.21 to 0.40 (from 0 to 1)"
     assert size_words(None, 1_500) == "images with a shorter side below 1,500 px"
     assert size_words(150, 150) == "images with a shorter side of 150 px"

@@ -8,14 +8,9 @@ would bring. With one class halved and the others whole, the difference is what 
 that class's images brought to it: direct evidence on more images of that class. By the power law
 the next doubling brings 2^-c of it, with c from the class's own curve.
 
-**Uncertainty** has two sources, which cross: the test images, and the luck of a training (subset,
-first weights, order). Test images are resampled within their class, or by group where there are
-groups, the same draw for all trainings, since all are judged on the same images (Efron and
-Tibshirani 1993). The luck of a training is the spread of the recall over the repeats, pooled over
-the sizes, less what independent errors on the test images explain, which the resampling has already
-(two-way random effects; Owen 2007, "The pigeonhole bootstrap", shows what counting it twice
-costs); it is drawn from Student's t with the degrees that the pooling has. The law is fitted to
-every draw, and the ends are percentiles of what the fits say.
+**Uncertainty** is that of the test images and of the luck of a training (`crossed`). Where the
+points lie further from the fitted law than both explain, the rest is added: not every curve is a
+power law. The law is fitted to every draw, and the ends are percentiles of what the fits say.
 """
 
 from __future__ import annotations
@@ -28,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everyclass.errors import InputError
+from everyclass.stats.crossed import CrossedDraws
 from everyclass.stats.power_law import PowerLaw, fit_power_law
 
 Floats = NDArray[np.float64]
@@ -35,7 +31,6 @@ Bools = NDArray[np.bool_]
 Ids = NDArray[np.int64]
 
 DRAWS = 2_000
-AT_ONCE = 4_000_000  # counts of a resampling that are held in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +214,8 @@ def learning_curve(
             "fit together; two sizes are the least."
         )
     arms = np.concatenate([right, *(one.right[None] for one in halved)])
-    sample = _Sample(arms, labels, groups, len(classes), np.random.default_rng(seed), draws)
+    rng = np.random.default_rng(seed)
+    sample = CrossedDraws(arms, labels, groups, len(classes), rng, draws)
     present = np.flatnonzero(np.bincount(labels, minlength=len(classes)))
     ids = present.tolist()
     means = np.stack([sample.mean(k) for k in ids], axis=1)  # (arms, K)
@@ -235,6 +231,7 @@ def learning_curve(
             counts[:, label],
             means[:sizes, place],
             noisy[:, :sizes, place],
+            rng,
             test_images=int((labels == label).sum()),
         )
         curves.append(own)
@@ -243,6 +240,7 @@ def learning_curve(
         counts.sum(axis=1),
         means[:sizes].mean(axis=1),
         whole[:, :sizes],
+        rng,
         test_images=n,
     )
     halves = tuple(
@@ -259,8 +257,18 @@ def learning_curve(
     )
 
 
-def _curve(name: str, images: Ids, recalls: Floats, drawn: Floats, *, test_images: int) -> Curve:
-    law, laws = fit_power_law(images, 1 - recalls), fit_power_law(images, 1 - drawn)
+def _curve(
+    name: str,
+    images: Ids,
+    recalls: Floats,
+    drawn: Floats,
+    rng: np.random.Generator,
+    *,
+    test_images: int,
+) -> Curve:
+    law = fit_power_law(images, 1 - recalls)
+    drawn = _with_misfit(drawn, 1 - recalls - law.error(images), rng)
+    laws = fit_power_law(images, 1 - drawn)
     most = int(images.max())
     along = np.geomspace(images.min(), 2 * most, 25)
     band = [(float(1 - law.error(n)), *_ends(1 - laws.error(n))) for n in along.tolist()]
@@ -275,6 +283,24 @@ def _curve(name: str, images: Ids, recalls: Floats, drawn: Floats, *, test_image
         doubling=Gain(gain=float(law.doubling(most)), interval=_ends(laws.doubling(most))),
         fitted=tuple((n, *ends) for n, ends in zip(along.tolist(), band)),
     )
+
+
+def _with_misfit(drawn: Floats, rest: Floats, rng: np.random.Generator) -> Floats:
+    """The draws with what the law leaves over and the draws do not explain.
+
+    Args:
+        drawn: (draws, S) recalls.
+        rest: (S,) errors less those of the fitted law. The line through a chosen n^-c takes two
+            degrees, so S - 2 are left; c is within bounds and takes hardly one.
+    """
+    sizes = rest.size
+    if sizes < 3:
+        return drawn
+    # What all sizes have in common moves the curve and bends it nowhere.
+    apart = drawn - drawn.mean(axis=1, keepdims=True)
+    explained = float(apart.var(axis=0).mean()) * sizes / (sizes - 1)
+    misfit = float(np.sum(rest**2)) / (sizes - 2) - explained
+    return drawn + rng.normal(0, np.sqrt(max(misfit, 0.0)), drawn.shape)
 
 
 def _last_half(
@@ -314,73 +340,3 @@ def _last_half(
 def _ends(values: Floats) -> tuple[float, float]:
     low, high = np.quantile(values, (0.025, 0.975)).tolist()
     return low, high
-
-
-class _Sample:
-    """Recalls of each class in every arm (a size, or a class halved), and draws of them.
-
-    Args:
-        right: (A, R, N) bool.
-        labels: (N,).
-        groups: (N,) ids, None where images are independent.
-    """
-
-    def __init__(
-        self,
-        right: Bools,
-        labels: Ids,
-        groups: Ids | None,
-        n_classes: int,
-        rng: np.random.Generator,
-        draws: int,
-    ) -> None:
-        self._right, self._labels = right, labels
-        self._rng, self._draws = rng, draws
-        self._rows = [np.flatnonzero(labels == k) for k in range(n_classes)]
-        self._codes: Ids | None = None
-        if groups is not None:
-            found, codes = np.unique(groups, return_inverse=True)
-            self._codes = codes.reshape(-1)
-            shares = np.full(found.size, 1 / found.size)
-            self._of_group = rng.multinomial(found.size, shares, size=draws).astype(np.float32)
-
-    def mean(self, label: int) -> Floats:
-        """(A,) recall, over the repeats."""
-        return np.asarray(self._right[:, :, self._rows[label]].mean(axis=(1, 2)))
-
-    def drawn(self, label: int) -> Floats:
-        """(draws, A) recalls with the test images resampled."""
-        rows = self._rows[label]
-        shares = self._right[:, :, rows].mean(axis=1).T  # (n, A)
-        if self._codes is not None:
-            weights = self._of_group[:, self._codes[rows]]
-            total = weights.sum(axis=1, keepdims=True)
-            found = (weights @ shares) / np.maximum(total, 1)
-            # A draw without any group of the class says nothing new of it.
-            return np.asarray(np.where(total > 0, found, shares.mean(axis=0)))
-        parts, at_once = list[Floats](), max(1, AT_ONCE // rows.size)
-        for start in range(0, self._draws, at_once):
-            some = min(at_once, self._draws - start)
-            times = self._rng.multinomial(rows.size, np.full(rows.size, 1 / rows.size), size=some)
-            parts.append(times @ shares / rows.size)
-        return np.concatenate(parts)
-
-    def luck(self, labels: Sequence[int]) -> Floats:
-        """(draws, A): what another training would have changed in the mean recall of these classes.
-
-        At least half an image: where all trainings agree, their spread is not known to be 0.
-        """
-        arms, repeats, _ = self._right.shape
-        size = np.array([self._rows[k].size for k in labels])
-        least = float(np.sum((0.5 / size) ** 2)) / size.size**2
-        if repeats < 2:
-            return self._rng.normal(0, np.sqrt(least), (self._draws, arms))
-        own = [self._right[:, :, self._rows[k]] for k in labels]
-        recalls = np.mean([one.mean(axis=2) for one in own], axis=0)  # (A, R)
-        between = float(recalls.var(axis=1, ddof=1).mean())
-        within = [float(one.var(axis=1, ddof=1).mean()) for one in own]
-        explained = float(np.sum(np.array(within) / size)) / size.size**2
-        spread = np.sqrt(max((between - explained) / repeats, least))
-        degrees = arms * (repeats - 1)
-        scale = np.sqrt(degrees / self._rng.chisquare(degrees, (self._draws, 1)))
-        return np.asarray(self._rng.normal(0, spread, (self._draws, arms)) * scale)

@@ -36,9 +36,10 @@ class PowerLaw:
     b: Floats
     c: Floats
 
-    def error(self, n: float) -> Floats:
+    def error(self, n: float | NDArray[np.int64]) -> Floats:
         """At n images, inside [0, 1]."""
-        return np.asarray(np.clip(self.a + self.b * n**-self.c, 0.0, 1.0))
+        images = np.asarray(n, dtype=np.float64)
+        return np.asarray(np.clip(self.a + self.b * images**-self.c, 0.0, 1.0))
 
     def doubling(self, n: float) -> Floats:
         """What twice as many images take off the error."""

@@ -13,9 +13,7 @@ same. Nothing is repaired on the way.
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,25 +23,20 @@ import numpy as np
 import numpy.typing as npt
 
 from everyclass.errors import EveryclassError, InputError
-from everyclass.images.subsets import nested_subset, one_class_subset
-from everyclass.images.table import SPLITS, ImageTable, SplitName
+from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder, write_atomically
 from everyclass.settings import check_wishes
 from everyclass.stats.learning_curve import Halved, LearningCurve, learning_curve
-from everyclass.training.batches import steps_per_epoch
-from everyclass.workflows.compute import seconds_a_step
+from everyclass.workflows.curve_trainings import Cost, CurveTrainings, Planned
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Event
-from everyclass.workflows.job import InterruptedTraining
 from everyclass.workflows.machine import find_machine
-from everyclass.workflows.prepare import Prepared, prepare
+from everyclass.workflows.prepare import prepare
 from everyclass.workflows.repair import RepairOptions
-from everyclass.workflows.train import Materials, TrainOptions, decided, train_prepared
+from everyclass.workflows.train import TrainOptions, decided
 
 RESULT, PICTURE, RECIPE = "curve.json", "curve.png", "curve-recipe.yaml"
-FORWARD_SHARE = 0.35
-"""Of the time of a step: an image that is only looked at, in validation and test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,41 +60,6 @@ class CurveOptions:
     halve_classes: tuple[str, ...] = ()
     wishes: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What is ahead, before anything is trained.
-
-    Attributes:
-        trainings: in all; `finished` of them are there already.
-        seconds: of one, about.
-    """
-
-    trainings: int
-    finished: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """One training of the curve.
-
-    Attributes:
-        name: of its folder below `out`.
-        words: what it is trained on.
-        rows: of the whole table.
-        counts: (C,) training images of each class.
-        epochs: that give the steps of the whole training.
-        seed: of first weights and order.
-    """
-
-    name: str
-    words: str
-    rows: npt.NDArray[np.int64]
-    counts: npt.NDArray[np.int64]
-    epochs: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,42 +123,26 @@ def curve(
     try:
         recipe = _recipe(out / RECIPE, wishes, lambda: decided(prepared, trainer, machine, folder))
         whole = replace(prepared, recipe=recipe)
-        made = _Trainings(whole, out, trainer, on_run, on_event)
-        planned = [
-            [made.share_of(share, repeat) for share in shares] for repeat in range(options.repeats)
-        ]
-        counts = np.mean([[one.counts for one in row] for row in planned], axis=0)
-        made.leave_out_thin(counts)
-        halved_ids = _named(options, whole.table)
-        halves = len(halved_ids) if options.halve_classes else options.halve
-        on_cost(made.cost([one for row in planned for one in row], halves * options.repeats))
-        answers = [[made.answers(one) for one in row] for row in planned]
-        kept = [k for k, row in enumerate(answers) if all(one is not None for one in row)]
-        if not kept:
-            raise EveryclassError(f"No repeat came to its end: {'; '.join(made.notes)}")
-        if not options.halve_classes and options.halve:
-            halved_ids = made.worst([planned[k][-1] for k in kept], options.halve)
-        arms = [made.halved(label, kept) for label in halved_ids]
+        made = CurveTrainings(whole, out, trainer, on_run, on_event)
+        answers = _answers(made, whole.table, shares, options, on_cost)
     finally:
         prepared.store.close()
-    right = np.array([[answers[k][place] for k in kept] for place in range(len(shares))])
     table = whole.table.of_split(made.split)
-    found = learning_curve(
-        right,
-        table.labels(),
-        counts=np.rint(counts).astype(np.int64),
-        classes=table.classes,
-        split=made.split,
-        halved=[one for one in arms if one is not None],
-        groups=_groups(table),
-        seed=recipe.settings.seed,
-    )
     result = CurveResult(
-        curve=found,
+        curve=learning_curve(
+            answers.right,
+            table.labels(),
+            counts=answers.counts,
+            classes=table.classes,
+            split=made.split,
+            halved=answers.halved,
+            groups=_groups(table),
+            seed=recipe.settings.seed,
+        ),
         settings={
             "shares": list(shares),
             "epochs": recipe.settings.epochs,
-            "steps": made.steps(planned[0][-1]),
+            "steps": answers.steps,
             "n_train": int(whole.table.counts("train").sum()),
             "n_judged": len(table),
         },
@@ -209,6 +151,48 @@ def curve(
     write_atomically(out / RESULT, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
     folder.clean()
     return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Answers:
+    """What the trainings got right: (S, R, N) bool, with (S, C) training images of each class."""
+
+    right: npt.NDArray[np.bool_]
+    counts: npt.NDArray[np.int64]
+    halved: tuple[Halved, ...]
+    steps: int
+
+
+def _answers(
+    made: CurveTrainings,
+    table: ImageTable,
+    shares: Sequence[float],
+    options: CurveOptions,
+    on_cost: Callable[[Cost], None],
+) -> _Answers:
+    """Train everything. The repeats come in turn, each with all shares; then single classes are
+    halved, which are known only now."""
+    planned = [
+        [made.share_of(share, repeat) for share in shares] for repeat in range(options.repeats)
+    ]
+    counts = np.rint(np.mean([[one.counts for one in row] for row in planned], axis=0))
+    made.leave_out_thin(counts)
+    named = _named(options, table)
+    halves = len(named) if options.halve_classes else options.halve
+    on_cost(made.cost([one for row in planned for one in row], halves * options.repeats))
+    answers = [[made.answers(one) for one in row] for row in planned]
+    kept = [k for k, row in enumerate(answers) if all(one is not None for one in row)]
+    if not kept:
+        raise EveryclassError(f"No repeat came to its end: {'; '.join(made.notes)}")
+    if not options.halve_classes and options.halve:
+        named = made.worst([planned[k][-1] for k in kept], options.halve)
+    halved = [made.halved(label, kept) for label in named]
+    return _Answers(
+        right=np.array([[answers[k][place] for k in kept] for place in range(len(shares))]),
+        counts=counts.astype(np.int64),
+        halved=tuple(one for one in halved if one is not None),
+        steps=made.steps(planned[0][-1]),
+    )
 
 
 def _checked(options: CurveOptions) -> tuple[tuple[float, ...], dict[str, Any]]:
@@ -266,143 +250,3 @@ def _groups(table: ImageTable) -> npt.NDArray[np.int64] | None:
     codes = codes.copy()
     codes[alone] = codes.max() + 1 + np.arange(alone.size)
     return codes
-
-
-class _Trainings:
-    """Plans, trains and reads the runs of one curve.
-
-    Args:
-        whole: all images, with the recipe of the curve.
-        out: folder of the runs.
-    """
-
-    def __init__(
-        self,
-        whole: Prepared,
-        out: Path,
-        options: TrainOptions,
-        on_run: Callable[[Planned], None],
-        on_event: Callable[[Event], None],
-    ) -> None:
-        self._whole, self._out, self._options = whole, out, options
-        self._on_run, self._on_event = on_run, on_event
-        self._settings = whole.recipe.settings
-        self.split: SplitName = "test" if whole.table.has_split("test") else "val"
-        self.notes: list[str] = []
-        self._thin = np.zeros(len(whole.table.classes), dtype=bool)
-
-    def leave_out_thin(self, counts: npt.NDArray[np.float64]) -> None:
-        """Tell of classes that have as many images at one share as at the next: no curve.
-
-        Args:
-            counts: (S, C) images at each share.
-        """
-        self._thin = np.any(np.diff(np.rint(counts), axis=0) <= 0, axis=0)
-        names = [f"'{self._whole.table.classes[k]}'" for k in np.flatnonzero(self._thin)]
-        if names:
-            self.notes.append(
-                f"Too few training images, or groups of them, for a curve: {', '.join(names)}."
-            )
-
-    def share_of(self, share: float, repeat: int) -> Planned:
-        """On a share of the images of every class."""
-        seed = self._settings.seed + repeat
-        rows = nested_subset(self._whole.table, share=share, seed=seed)
-        words = "all images" if share == 1 else f"{share:g} of the images"
-        return self._planned(f"share-{share:g}/repeat-{repeat}", words, rows, seed)
-
-    def half_of(self, label: int, repeat: int) -> Planned:
-        """On half the images of one class and all of the others."""
-        name, seed = self._whole.table.classes[label], self._settings.seed + repeat
-        rows = one_class_subset(self._whole.table, label=label, share=0.5, seed=seed)
-        folder = f"half-{label}-{re.sub(r'[^A-Za-z0-9_-]+', '-', name)}/repeat-{repeat}"
-        return self._planned(folder, f"half of '{name}', all others", rows, seed)
-
-    def _planned(self, name: str, words: str, rows: npt.NDArray[np.int64], seed: int) -> Planned:
-        counts = self._whole.table.take(rows).counts("train")
-        epochs = self._settings.epochs * self._whole.table.counts("train").sum() / counts.sum()
-        return Planned(
-            name=name,
-            words=words,
-            rows=rows,
-            counts=counts,
-            epochs=max(1, round(float(epochs))),
-            seed=seed,
-        )
-
-    def steps(self, planned: Planned) -> int:
-        """Optimizer steps of a training."""
-        n = int(planned.counts.sum())
-        return planned.epochs * steps_per_epoch(n, self._settings.batch_size)
-
-    def cost(self, planned: Sequence[Planned], halves: int) -> Cost:
-        """Measured on a few steps; trainings of halved classes are like those on all images."""
-        finished = sum(RunFolder(self._out / one.name).evaluation.exists() for one in planned)
-        finished += sum(one.exists() for one in self._out.glob("half-*/repeat-*/evaluation.json"))
-        trainings = len(planned) + halves
-        if finished >= trainings:
-            return Cost(trainings=trainings, finished=trainings, seconds=0.0)
-        job = Materials.of(self._whole, self._options).job(
-            self._whole.recipe, RunFolder(self._out), None
-        )
-        counts = [int(self._whole.table.counts(split).sum()) for split in SPLITS]
-        step = seconds_a_step(job, n_train=counts[0])
-        look = step * FORWARD_SHARE / self._settings.batch_size
-        each = [self.steps(one) * step + one.epochs * counts[1] * look for one in planned]
-        mean = float(np.mean(each)) + (counts[1] + counts[2]) * look
-        return Cost(trainings=trainings, finished=finished, seconds=mean)
-
-    def answers(self, planned: Planned) -> npt.NDArray[np.bool_] | None:
-        """(N,) which test images the training gets right; None where it did not finish."""
-        folder = self._out / planned.name
-        if not RunFolder(folder).evaluation.exists():
-            self._on_run(planned)
-        whole, reason = self._whole, f"as many steps as on all images ({planned.words})"
-        recipe = whole.recipe.with_value("epochs", planned.epochs, reason)
-        subset = replace(
-            whole,
-            table=whole.table.take(planned.rows),
-            store=whole.store.take(planned.rows),
-            contents=whole.contents[planned.rows],
-            looks=whole.looks.take(planned.rows),
-            recipe=recipe.with_value("seed", planned.seed, "one a repeat"),
-        )
-        try:
-            train_prepared(subset, folder, self._options, on_event=self._on_event)
-        except (InputError, InterruptedTraining):
-            raise
-        except EveryclassError as error:
-            self.notes.append(f"{planned.name}: {error}")
-            return None
-        with open(RunFolder(folder).predictions, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return np.array([row["label"] == row["prediction_balanced"] for row in rows], dtype=bool)
-
-    def worst(self, planned: Sequence[Planned], n: int) -> list[int]:
-        """The classes of lowest recall on *validation* images, over trainings on all images.
-
-        Chosen by test images, a class of bad luck there would seem to gain less than it does."""
-        names = self._whole.table.classes
-        recalls = []
-        for one in planned:
-            lines = list(RunFolder(self._out / one.name).read_metrics())
-            known = max(lines, key=lambda line: (line["best"], line["epoch"]))["recall"]
-            recalls.append([np.nan if known[name] is None else known[name] for name in names])
-        judged = self._whole.table.counts(self.split) > 0
-        mean = np.where(judged & ~self._thin, np.mean(recalls, axis=0), np.nan)
-        order = [k for k in np.argsort(mean).tolist() if not np.isnan(mean[k])]
-        return order[:n]
-
-    def halved(self, label: int, repeats: Sequence[int]) -> Halved | None:
-        """Trainings with half of one class; None where one did not finish."""
-        planned = [self.half_of(label, repeat) for repeat in repeats]
-        images = int(np.mean([one.counts[label] for one in planned]).round())
-        if self._thin[label] or images >= self._whole.table.counts("train")[label]:
-            name = self._whole.table.classes[label]
-            self.notes.append(f"'{name}' cannot be halved: all its images are of one group.")
-            return None
-        found = [self.answers(one) for one in planned]
-        right = [one for one in found if one is not None]
-        if len(right) < len(found):
-            return None
-        return Halved(label=label, images=images, right=np.array(right))

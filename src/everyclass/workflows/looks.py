@@ -95,7 +95,7 @@ def grey_words(low: float | None, high: float | None) -> str:
     if low is None:
         return f"images darker than {high:.2f} (mean grey, from 0 to 1)"
     if high is None:
-        return f"images of {low:.2f} or lighter (mean grey, from 0 to 1)"
+        return f"images of mean grey {low:.2f} or lighter (from 0 to 1)"
     if low == high:
         return f"images of mean grey {low:.2f} (from 0 to 1)"
     return f"images of mean grey {low:.2f} to {high:.2f} (from 0 to 1)"
