@@ -12,7 +12,8 @@ from PIL import Image
 from conftest import write_image_folder
 from everyclass.cli import main
 from everyclass.errors import EveryclassError, InputError
-from everyclass.workflows import curve_trainings as module
+from everyclass.workflows import curve as module
+from everyclass.workflows import curve_trainings
 from everyclass.workflows.curve import CurveOptions, curve
 from everyclass.workflows.curve_trainings import Cost, Planned
 from everyclass.workflows.data_source import DataSource
@@ -77,6 +78,11 @@ def test_finished_runs_are_not_trained_again(made: Path, data: DataSource) -> No
     assert json.loads(json.dumps(found.to_dict())) == before
     with pytest.raises(InputError, match="was begun with epochs = 1; now 2 is asked for"):
         curve(data, out=made, options=options(epochs=2))
+    kept = (made / module.RECIPE).read_bytes()
+    (made / module.RECIPE).unlink()
+    with pytest.raises(InputError, match=r"share-0\.5/repeat-0 was trained with epochs = 2; now 4"):
+        curve(data, out=made, options=options(epochs=2))
+    (made / module.RECIPE).write_bytes(kept)
 
 
 def test_an_interrupted_curve_goes_on(data: DataSource, tmp_path: Path) -> None:
@@ -97,20 +103,19 @@ def test_an_interrupted_curve_goes_on(data: DataSource, tmp_path: Path) -> None:
 def test_a_repeat_that_fails_is_left_out_and_told(
     made: Path, data: DataSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = module.train_prepared
+    whole = curve_trainings.train_prepared
 
     def fail(prepared: object, out: Path, *rest: object, **more: object) -> None:
         if out.as_posix().endswith("share-0.5/repeat-1"):
             raise NonFiniteLoss("The loss became nan at step 3.")
         whole(prepared, out, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "train_prepared", fail)
+    monkeypatch.setattr(curve_trainings, "train_prepared", fail)
     found = curve(data, out=made, options=options())
     assert found.curve.repeats == 1
     assert found.notes[0] == "share-0.5/repeat-1: The loss became nan at step 3."
-    monkeypatch.setattr(
-        module, "train_prepared", lambda *_, **__: fail(0, made / "share-0.5/repeat-1")
-    )
+    broken = made / "share-0.5/repeat-1"
+    monkeypatch.setattr(curve_trainings, "train_prepared", lambda *_, **__: fail(None, broken))
     with pytest.raises(EveryclassError, match="No repeat came to its end"):
         curve(data, out=made, options=options())
 
