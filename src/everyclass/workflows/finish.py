@@ -88,8 +88,9 @@ def finish(job: Job, progress: Progress) -> Outcome:
         table=table.take(rows),
         looks=looks_of_run(job.run.manifest, rows),
     )
-    job.run.write_json(job.run.evaluation, evaluation.to_dict())
     _write_predictions(job.run.predictions, table.of_split(split), judged, model)
+    # Last: it is what makes a run a finished one.
+    job.run.write_json(job.run.evaluation, evaluation.to_dict())
     job.run.clean()
     return Outcome(
         model=model,
