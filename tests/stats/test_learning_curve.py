@@ -208,4 +208,6 @@ def test_a_gain_says_its_interval() -> None:
     gain = Gain(gain=0.061, interval=(-0.02, 0.14))
     assert str(gain) == "+0.06 (-0.02 to +0.14)"
     assert not gain.told
-    assert Gain(gain=-0.1, interval=(-0.2, -0.01)).told
+    loss, sure = Gain(gain=-0.1, interval=(-0.2, -0.01)), Gain(gain=0.01, interval=(0.005, 0.02))
+    assert loss.told
+    assert sorted([loss, gain, sure], key=lambda one: one.rank) == [sure, gain, loss]

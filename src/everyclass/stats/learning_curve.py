@@ -51,6 +51,11 @@ class Gain:
         """Whether the sign is known."""
         return self.interval[0] > 0 or self.interval[1] < 0
 
+    @property
+    def rank(self) -> int:
+        """0 for a gain that can be told, 1 for what cannot be told, 2 for a loss that can."""
+        return 1 if not self.told else 0 if self.interval[0] > 0 else 2
+
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.gain:+.2f} ({low:+.2f} to {high:+.2f})"
@@ -132,14 +137,14 @@ class LearningCurve:
 
     @property
     def ranked(self) -> tuple[tuple[str, Gain, bool], ...]:
-        """(class, expected from twice its images, measured on it alone), what can be told first,
-        then by the gain. Where a class was not halved alone, it is what twice *all* images bring to
-        it."""
+        """(class, expected from twice its images, measured on it alone): gains that can be told,
+        what cannot be told, losses that can, each by the gain. Where a class was not halved alone,
+        it is what twice *all* images bring to it."""
         alone = {one.name: one.doubling for one in self.last_halves}
         rows = [
             (one.name, alone.get(one.name, one.doubling), one.name in alone) for one in self.classes
         ]
-        return tuple(sorted(rows, key=lambda row: (not row[1].told, -row[1].gain)))
+        return tuple(sorted(rows, key=lambda row: (row[1].rank, -row[1].gain)))
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `curve.json`."""

@@ -29,6 +29,14 @@ def curve_view(found: LearningCurve) -> RenderableType:
     if len(found.ranked) > MOST_ROWS:
         parts.append(Text(f"  and {len(found.ranked) - MOST_ROWS:,} more classes", style="dim"))
     parts.append(_gain_line("balanced accuracy, if all classes double", found.balanced.doubling))
+    if found.balanced.doubling.rank > 0:
+        parts.append(
+            Text(
+                "Images are not shown to be what limits balanced accuracy at this number of "
+                "optimizer steps: train longer (--epochs) before you collect more.",
+                style="yellow",
+            )
+        )
     parts.append(Text(_reading(found), style="dim"))
     return Group(*parts)
 

@@ -6,7 +6,9 @@ Comes in: a data source, shares, repeats. Goes out: a `LearningCurve`, and a fol
 Every training has the same recipe, decided once on all images; the same validation and test images;
 and the same number of optimizer *steps*: a subset of a quarter makes four times the epochs. With
 equal epochs a smaller set would be trained for a shorter time as well, and the curve would give to
-the images what longer training brings. The rest is rounding: half an epoch of the subset. Seed by
+the images what longer training brings. The rest is rounding: half an epoch of the subset; and a
+smaller set is validated more often, of which the best epoch is kept, so that its recall is a little
+flattered. Where steps are few, they are what limits the recall, and the curve is flat. Seed by
 seed, a smaller subset is part of the larger one, groups stay whole, and the first weights are the
 same. Nothing is repaired on the way.
 """
