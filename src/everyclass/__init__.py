@@ -66,6 +66,8 @@ _HOME = {
     "CompareOptions": "everyclass.workflows.compare",
     "Comparison": "everyclass.workflows.compare",
     "compare": "everyclass.workflows.compare",
+    "CurveOptions": "everyclass.workflows.curve",
+    "curve": "everyclass.workflows.curve",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "decision_reliability": "everyclass.stats.calibration",
     "fit_temperature": "everyclass.stats.calibration",
@@ -153,6 +155,7 @@ if TYPE_CHECKING:
     )
     from everyclass.stats.evaluation import evaluate_predictions
     from everyclass.workflows.compare import CompareOptions, Comparison, compare
+    from everyclass.workflows.curve import CurveOptions, curve
     from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.train import TrainOptions, resume, train
 
@@ -165,6 +168,7 @@ __all__ = [
     "Comparison",
     "ConformalThresholds",
     "CosineLinear",
+    "CurveOptions",
     "DataSource",
     "Diagnosis",
     "Evaluation",
@@ -189,6 +193,7 @@ __all__ = [
     "class_temperatures",
     "compare",
     "conformal_thresholds",
+    "curve",
     "cutmix",
     "decision_reliability",
     "deferred_weights",

@@ -20,6 +20,7 @@ from everyclass.json_reader import (
     check_share,
     require,
 )
+from everyclass.slices import SliceFindings
 
 Verdict = Literal["healthy", "collapsed", "starved", "not-learning", "diverged"]
 """What was seen.
@@ -195,6 +196,8 @@ class Evaluation:
         reliability_before_temperature: the same at temperature 1.
         prediction_sets: coverage and size of conformal prediction sets; None where the run has no
             thresholds for them.
+        slices: images with something in common that are recognised less often than others of
+            their classes; None where they were not looked for.
     """
 
     split: str
@@ -227,6 +230,7 @@ class Evaluation:
     reliability: tuple[ReliabilityBin, ...] = ()
     reliability_before_temperature: tuple[ReliabilityBin, ...] = ()
     prediction_sets: SetEvaluation | None = None
+    slices: SliceFindings | None = None
 
     def __post_init__(self) -> None:
         where = "evaluation"
@@ -356,6 +360,7 @@ class Evaluation:
             "prediction_sets": None
             if self.prediction_sets is None
             else self.prediction_sets.to_dict(),
+            "slices": None if self.slices is None else self.slices.to_dict(),
         }
 
     @classmethod
@@ -410,6 +415,9 @@ class Evaluation:
             prediction_sets=None
             if read.value_or_none("prediction_sets") is None
             else SetEvaluation.from_dict(read.value("prediction_sets")),
+            slices=None
+            if read.value_or_none("slices") is None
+            else SliceFindings.from_dict(read.value("slices"), where=f"{where}: slices"),
         )
 
 

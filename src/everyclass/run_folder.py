@@ -6,7 +6,7 @@ process is killed. Knows neither torch nor what a checkpoint holds: it moves byt
 ```
 recipe.yaml       every decision with its value, reason and origin
 audit.json        what the audit saw
-manifest.parquet  the rows in use: image, label, group, split, size, content hash
+manifest.parquet  the rows in use: image, label, group, split, size, content hash, how it looks
 environment.json  versions, device, threads
 metrics.jsonl     one line an epoch (and a line every few steps)
 checkpoints/      the last two states of training, and the best weights

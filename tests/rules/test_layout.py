@@ -19,6 +19,7 @@ BANDS = {
     "findings": 0,
     "diagnoses": 0,
     "repairs": 0,
+    "slices": 0,
     "seeding": 0,
     "stats": 1,
     "images": 2,
@@ -40,6 +41,7 @@ BANDS = {
     "printing": 6,
     "run_command": 6,
     "compare_command": 6,
+    "curve_command": 6,
     "__init__": 6,
     "__main__": 6,
 }
@@ -54,6 +56,7 @@ TORCH_FREE_MODULES = {
         "printing",
         "run_command",
         "compare_command",
+        "curve_command",
         "__init__",
         "__main__",
         "terminal.audit",
@@ -123,7 +126,14 @@ def test_inner_packages_are_empty() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["audit", "--help"], ["train", "--help"], ["compare", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["audit", "--help"],
+        ["train", "--help"],
+        ["compare", "--help"],
+        ["curve", "--help"],
+    ],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:
     assert loaded_after(arguments) == []

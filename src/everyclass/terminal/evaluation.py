@@ -15,6 +15,7 @@ from rich.text import Text
 from everyclass.contracts import ClassEvaluation, Evaluation, Interval, Verdict
 from everyclass.terminal.bars import recall_bar
 from everyclass.terminal.prediction_sets import coverage_lines
+from everyclass.terminal.slices import slice_lines
 
 MOST_ROWS = 50
 """With more classes than this, only the worst are listed."""
@@ -58,6 +59,8 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         parts.append(coverage_lines(evaluation.prediction_sets))
     if evaluation.never_predicted:
         parts.append(_never_predicted_line(evaluation))
+    if evaluation.slices is not None:
+        parts.extend(slice_lines(evaluation.slices))
     parts.append(_verdict_line(evaluation))
     return Group(*parts)
 

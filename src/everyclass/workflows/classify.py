@@ -20,7 +20,13 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
-from everyclass.images.pixels import RGB, UnreadableImage, load_image
+from everyclass.images.greys import mean_greys_of
+from everyclass.images.pixels import (
+    DecodedImage,
+    UnreadableImage,
+    decode_resized,
+    read_bytes,
+)
 from everyclass.models.classifier import Classifier
 from everyclass.models.folding import folded
 from everyclass.training.batches import Rows, to_images
@@ -37,11 +43,15 @@ class Classified:
     Args:
         rows: (B,) int64, positions of the images that were read, in order.
         logits: (B, C) float32.
+        short_sides: (B,) int64, shorter side in pixels as stored.
+        greys: (B,) float64, mean grey in [0, 1] at the network's size.
         failed: (position, reason) pairs.
     """
 
     rows: Rows
     logits: npt.NDArray[np.float32]
+    short_sides: npt.NDArray[np.int64]
+    greys: npt.NDArray[np.float64]
     failed: tuple[tuple[int, str], ...]
 
 
@@ -70,10 +80,10 @@ def _on_cores(classifier: Classifier, images: Sequence[str], threads: int) -> It
         torch.set_num_threads(1)
         loaded = _join(start, [_load(path, side) for path in images[start : start + size]], side)
         if not len(loaded.rows):
-            return Classified(rows=loaded.rows, logits=_NO_LOGITS, failed=loaded.failed)
+            return _classified(loaded, _NO_LOGITS)
         with torch.inference_mode():
             logits = classifier(to_images(loaded.pixels)).numpy()
-        return Classified(rows=loaded.rows, logits=logits, failed=loaded.failed)
+        return _classified(loaded, logits)
 
     before = torch.get_num_threads()
     try:
@@ -93,10 +103,20 @@ def _on_accelerator(
         logits = _NO_LOGITS
         if len(loaded.rows):
             (logits,) = logit_batches(classifier, iter([loaded.pixels]), fabric=fabric)
-        yield Classified(rows=loaded.rows, logits=logits, failed=loaded.failed)
+        yield _classified(loaded, logits)
 
 
 _NO_LOGITS = np.zeros((0, 0), dtype=np.float32)
+
+
+def _classified(loaded: LoadedBatch, logits: npt.NDArray[np.float32]) -> Classified:
+    return Classified(
+        rows=loaded.rows,
+        logits=logits,
+        short_sides=loaded.short_sides,
+        greys=mean_greys_of(loaded.pixels),
+        failed=loaded.failed,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,11 +126,13 @@ class LoadedBatch:
     Args:
         rows: (B,) rows that were read, in order.
         pixels: (B, S, S, 3) uint8.
+        short_sides: (B,) int64, shorter side in pixels as stored.
         failed: (row, reason) pairs.
     """
 
     rows: Rows
     pixels: npt.NDArray[np.uint8]
+    short_sides: npt.NDArray[np.int64]
     failed: tuple[tuple[int, str], ...]
 
 
@@ -124,11 +146,11 @@ def load_batches(images: Sequence[str], *, side: int, threads: int) -> Iterator[
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
 
-        def submit(start: int) -> tuple[int, list[Future[RGB | str]]]:
+        def submit(start: int) -> tuple[int, list[Future[DecodedImage | str]]]:
             part = images[start : start + EVALUATION_BATCH]
             return start, [pool.submit(_load, path, side) for path in part]
 
-        waiting: deque[tuple[int, list[Future[RGB | str]]]] = deque()
+        waiting: deque[tuple[int, list[Future[DecodedImage | str]]]] = deque()
         for start in range(0, len(images), EVALUATION_BATCH):
             waiting.append(submit(start))
             if len(waiting) > 1:
@@ -137,7 +159,7 @@ def load_batches(images: Sequence[str], *, side: int, threads: int) -> Iterator[
             yield _collect(*waiting.popleft(), side)
 
 
-def _collect(start: int, futures: list[Future[RGB | str]], side: int) -> LoadedBatch:
+def _collect(start: int, futures: list[Future[DecodedImage | str]], side: int) -> LoadedBatch:
     return _join(start, [future.result() for future in futures], side)
 
 
@@ -162,19 +184,20 @@ def _ahead(
             future.cancel()
 
 
-def _load(path: str, side: int) -> RGB | str:
+def _load(path: str, side: int) -> DecodedImage | str:
     try:
-        return load_image(path, side=side)
+        return decode_resized(read_bytes(path), side=side)
     except UnreadableImage as error:
         return error.reason
 
 
-def _join(start: int, results: Sequence[RGB | str], side: int) -> LoadedBatch:
+def _join(start: int, results: Sequence[DecodedImage | str], side: int) -> LoadedBatch:
     read = [(start + k, found) for k, found in enumerate(results) if not isinstance(found, str)]
-    pixels = [found for _, found in read]
+    pixels = [found.rgb for _, found in read]
     return LoadedBatch(
         rows=np.array([row for row, _ in read], dtype=np.int64),
         pixels=np.stack(pixels) if pixels else np.zeros((0, side, side, 3), dtype=np.uint8),
+        short_sides=np.array([min(found.width, found.height) for _, found in read], dtype=np.int64),
         failed=tuple(
             (start + k, found) for k, found in enumerate(results) if isinstance(found, str)
         ),

@@ -101,6 +101,36 @@ def measured(
         torch.set_num_threads(threads)
 
 
+def seconds_a_step(job: Job, *, n_train: int, steps: int = 3) -> float:
+    """Seconds that an optimizer step takes as the job's recipe has it: the median of a few on a
+    copy, the first one not counted. Random states and threads are put back.
+
+    Args:
+        job: made for this alone.
+        n_train: training images.
+        steps: that are timed.
+    """
+    settings = job.settings
+    cuda = [torch.cuda.current_device()] if settings.device == "cuda" else []
+    way = Way(
+        memory_format=settings.memory_format,
+        precision=settings.precision,
+        threads=settings.threads,
+    )
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            step = _Contest(job, _first_batch(job, n_train), steps + 1).stepper(way)
+            times = []
+            for _ in range(steps + 1):
+                begin = time.perf_counter()
+                step()
+                times.append(time.perf_counter() - begin)
+    finally:
+        torch.set_num_threads(threads)
+    return float(np.median(times[1:]))
+
+
 def _changes(job: Job, names: Collection[str], *, bf16: bool) -> list[dict[str, Any]]:
     """The challengers, each as the settings it changes."""
     settings, changes = job.settings, list[dict[str, Any]]()
@@ -157,7 +187,7 @@ class _Contest:
 
     def plain_seconds(self, plain: Way) -> float:
         """Of a step; the first one is not counted."""
-        step = self._stepper(plain)
+        step = self.stepper(plain)
         step()
         begin = time.perf_counter()
         step()
@@ -192,13 +222,13 @@ class _Contest:
 
     def _duel(self, holder: Way, challenger: Way, budget: float) -> Duel:
         return duel(
-            self._stepper(holder),
-            self._stepper(challenger),
+            self.stepper(holder),
+            self.stepper(challenger),
             tolerance=TOLERANCES[challenger.precision],
             seconds=budget,
         )
 
-    def _stepper(self, way: Way) -> Callable[[], float]:
+    def stepper(self, way: Way) -> Callable[[], float]:
         """Steps of the real training on a copy, all on its first batch."""
         job, settings = self.job, self.job.settings
         classifier = copy.deepcopy(job.classifier)

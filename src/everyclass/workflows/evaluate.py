@@ -26,6 +26,7 @@ from everyclass.workflows.classify import classify_files
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.finish import evaluate_logits
 from everyclass.workflows.inference import make_fabric
+from everyclass.workflows.looks import Looks
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.manifest import splits_of_run
 from everyclass.workflows.prediction_sets import read_thresholds
@@ -79,23 +80,28 @@ def evaluate(
     classifier = model.classifier.to(fabric.device)
     logits: list[npt.NDArray[np.float32]] = []
     rows: list[Rows] = []
+    sides, greys = list[npt.NDArray[np.int64]](), list[npt.NDArray[np.float64]]()
     failed: list[tuple[int, str]] = []
     for batch in classify_files(classifier, chosen.images, threads=machine.threads, fabric=fabric):
         failed.extend(batch.failed)
         if len(batch.rows):
             logits.append(batch.logits)
             rows.append(batch.rows)
+            sides.append(batch.short_sides)
+            greys.append(batch.greys)
         on_progress(sum(map(len, rows)) + len(failed), len(chosen))
     usable = chosen.without([row for row, _ in failed], [reason for _, reason in failed])
     lost = len(failed) + (len(table.set_aside) if name == "all" else 0)
     _refuse_many(lost, len(chosen) + lost - len(failed), usable, data.max_unreadable)
     evaluation = evaluate_logits(
         np.concatenate(logits),
-        chosen.labels()[np.concatenate(rows)],
+        usable.labels(),
         model,
         split=name,
         kind=kind,
         train_counts=_train_counts(run, model),
+        table=usable,
+        looks=Looks(short_sides=np.concatenate(sides), greys=np.concatenate(greys)),
         set_aside=lost,
         thresholds=thresholds,
         same_images=thresholds is not None and _holds_validation(run, chosen),

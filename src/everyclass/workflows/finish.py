@@ -29,6 +29,8 @@ from everyclass.workflows.correction import Correction
 from everyclass.workflows.head import rebalance
 from everyclass.workflows.inference import logits_of, make_fabric
 from everyclass.workflows.job import Job, Progress
+from everyclass.workflows.looks import Looks, sliced
+from everyclass.workflows.manifest import looks_of_run
 from everyclass.workflows.prediction_file import (
     PredictionFile,
     predicted_rows,
@@ -89,6 +91,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
     scores = write_scores(job.run, model, val_logits, val_targets)
     split: SplitName = "test" if table.has_split("test") else "val"
     judged, targets = logits(split) if split == "test" else (val_logits, val_targets)
+    rows = np.flatnonzero(table.split_codes() == SPLITS.index(split))
     evaluation = evaluate_logits(
         judged,
         targets,
@@ -98,10 +101,13 @@ def finish(job: Job, progress: Progress) -> Outcome:
         train_counts=table.counts("train"),
         thresholds=conformal_thresholds(scores, coverage=DEFAULT_COVERAGE),
         same_images=split == "val",
+        table=table.take(rows),
+        looks=looks_of_run(job.run.manifest, rows),
     )
     job.run.write_bytes(job.run.reliability_figure, reliability_png(evaluation))
-    job.run.write_json(job.run.evaluation, evaluation.to_dict())
     _write_predictions(job.run.predictions, table.of_split(split), judged, model)
+    # Last: it is what makes a run a finished one.
+    job.run.write_json(job.run.evaluation, evaluation.to_dict())
     job.run.clean()
     return Outcome(
         model=model,
@@ -201,6 +207,8 @@ def evaluate_logits(
     split: str,
     kind: DecisionKind,
     train_counts: npt.NDArray[np.int64] | None,
+    table: ImageTable,
+    looks: Looks | None,
     set_aside: int = 0,
     thresholds: ConformalThresholds | None = None,
     same_images: bool = False,
@@ -208,6 +216,10 @@ def evaluate_logits(
     """The evaluation of one decision of a model on logits it gave.
 
     Args:
+        logits: (N, C).
+        targets: (N,) class ids.
+        table: of the same images, for their groups.
+        looks: of the same images, None where they are not known.
         thresholds: of the prediction sets to evaluate; none are when left out.
         same_images: whether the thresholds come from images among these.
     """
@@ -216,7 +228,7 @@ def evaluate_logits(
         logits_prior=decision.logits_prior, natural_prior=decision.natural_prior
     )
     chosen = decision.balanced(logits) if kind == "balanced" else decision.natural(logits)
-    return evaluate_predictions(
+    evaluation = evaluate_predictions(
         targets,
         chosen,
         probs=decision.probabilities(logits),
@@ -234,6 +246,8 @@ def evaluate_logits(
             thresholds, decision.even_probabilities(logits), targets, same_images=same_images
         ),
     )
+    found = sliced(chosen == targets, targets, classes=model.classes, table=table, looks=looks)
+    return replace(evaluation, slices=found)
 
 
 def _write_predictions(

@@ -23,16 +23,21 @@ from everyclass.images.pixels import UnreadableImage, read_bytes
 from everyclass.images.records import DIGEST_BYTES
 from everyclass.images.table import ImageTable
 from everyclass.run_folder import write_atomically
+from everyclass.workflows.looks import Looks
 
 _CLASSES = b"classes"
 SHOWN = 3
 
 
-def write_manifest(path: Path, table: ImageTable, contents: npt.NDArray[np.uint8]) -> None:
-    """Write key, label, group, split, size, time of change and content digest of every row.
+def write_manifest(
+    path: Path, table: ImageTable, contents: npt.NDArray[np.uint8], looks: Looks
+) -> None:
+    """Write key, label, group, split, size, time of change, content digest, shorter side and mean
+    grey of every row.
 
     Args:
         contents: (N, 16) uint8, BLAKE2b of each file, as the audit computed it on its way.
+        looks: of the same rows, likewise.
     """
     size, changed = _file_facts(table)
     columns = {
@@ -43,6 +48,8 @@ def write_manifest(path: Path, table: ImageTable, contents: npt.NDArray[np.uint8
         "bytes": pa.array(size),
         "changed_ns": pa.array(changed),
         "content": pa.array([digest.tobytes() for digest in contents], pa.binary()),
+        "short_side": pa.array(looks.short_sides, pa.int64()),
+        "grey": pa.array(looks.greys, pa.float64()),
     }
     written = pa.table(columns)
     names = json.dumps(table.classes).encode()
@@ -89,6 +96,21 @@ def contents_of_run(path: Path, table: ImageTable) -> npt.NDArray[np.uint8]:
         if key in contents:
             found[row] = np.frombuffer(contents[key], dtype=np.uint8)
     return found
+
+
+def looks_of_run(path: Path, rows: npt.NDArray[np.int64]) -> Looks | None:
+    """Shorter side and brightness of these rows of a run; None where it was begun by a version
+    that did not keep them.
+
+    Raises:
+        InputError: the manifest cannot be read.
+    """
+    began = _read(path)
+    if "grey" not in began.column_names:
+        return None
+    return Looks(
+        short_sides=began["short_side"].to_numpy()[rows], greys=began["grey"].to_numpy()[rows]
+    )
 
 
 def _read(path: Path) -> pa.Table:

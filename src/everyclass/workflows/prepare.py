@@ -33,6 +33,7 @@ from everyclass.workflows.data_source import (
     split_table,
 )
 from everyclass.workflows.events import Audited, AuditProgress, DataRead, Event, ImagesKept
+from everyclass.workflows.looks import Looks
 from everyclass.workflows.manifest import contents_of_run
 
 
@@ -44,12 +45,14 @@ class Prepared:
         table: the usable rows, with splits.
         store: of the same rows.
         contents: (N, 16) uint8, the digest of each file's content.
+        looks: shorter side and brightness of the same rows.
         sentences: what the split could not satisfy.
     """
 
     table: ImageTable
     store: ImageStore
     contents: npt.NDArray[np.uint8]
+    looks: Looks
     audit: Audit
     recipe: Recipe
     sentences: tuple[str, ...]
@@ -115,6 +118,7 @@ def prepare(
         table=audit.drop_unreadable(table),
         store=store.take(rows),
         contents=contents[rows],
+        looks=Looks.of_records(state.records(), side=side.value),
         audit=audit,
         recipe=decide(audit, side=side, machine=machine, wishes=wishes, preset=preset),
         sentences=sentences,

@@ -117,17 +117,7 @@ def train(
             cached=options.cached,
             on_event=on_event,
         )
-        settings = prepared.recipe.settings
-        _correction(settings, prepared.table)  # refused before anything is published
-        recipe = _with_backbone_facts(prepared.recipe, _backbone(settings, prepared.table))
-        materials = _Materials(prepared.table, prepared.store, prepared.audit, options)
-        recipe = measured(
-            recipe,
-            lambda: materials.job(recipe, run, None),
-            n_train=int(prepared.table.counts("train").sum()),
-            fixed=options.fixed,
-            bf16=machine.bf16,
-        )
+        recipe = decided(prepared, options, machine, run)
         _write_beginning(run, prepared, recipe)
     except BaseException:
         # Bad input, Ctrl-C, anything: what was prepared goes, an earlier run stays.
@@ -135,7 +125,75 @@ def train(
         raise
     run = run.publish()
     on_event(Decided(recipe=recipe, path=run.recipe))
-    return _fit_and_finish(Course(run=run, recipe=recipe, start=None), materials, on_event=on_event)
+    course = Course(run=run, recipe=recipe, start=None)
+    try:
+        return _fit_and_finish(course, Materials.of(prepared, options), on_event=on_event)
+    finally:
+        prepared.store.close()
+
+
+def decided(prepared: Prepared, options: TrainOptions, machine: Machine, run: RunFolder) -> Recipe:
+    """The recipe with what only the network and the machine can tell.
+
+    Args:
+        run: where a job would be written that is made for measuring.
+    Raises:
+        InputError: corrections that do not go together, or a network that cannot be had.
+    """
+    settings = prepared.recipe.settings
+    _correction(settings, prepared.table)  # refused before anything is published
+    recipe = _with_backbone_facts(prepared.recipe, _backbone(settings, prepared.table))
+    return measured(
+        recipe,
+        lambda: Materials.of(prepared, options).job(recipe, run, None),
+        n_train=int(prepared.table.counts("train").sum()),
+        fixed=options.fixed,
+        bf16=machine.bf16,
+    )
+
+
+def train_prepared(
+    prepared: Prepared,
+    out: Path,
+    options: TrainOptions,
+    *,
+    on_event: Callable[[Event], None],
+) -> None:
+    """Train by the recipe of what was prepared, or go on with the run that `out` has of it; a
+    finished one stays as it is. For several trainings on the same images: the store stays open.
+
+    Raises:
+        InputError: the run in `out` was begun with another recipe or other data.
+        Others as `train`.
+    """
+    recipe, run = prepared.recipe, RunFolder(out)
+    if run.recipe.exists():
+        _refuse_other_recipe(run, recipe)
+        refuse_other_data(run.manifest, prepared.table, run=str(run.path))
+        if run.evaluation.exists():
+            return
+        course = Course.of(run).gone_on(options.repair)
+    else:
+        run = RunFolder.create(out)
+        try:
+            _write_beginning(run, prepared, recipe)
+        except BaseException:
+            run.abandon()
+            raise
+        course = Course(run=run.publish(), recipe=recipe, start=None)
+    on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
+    _fit_and_finish(course, Materials.of(prepared, options), on_event=on_event)
+
+
+def _refuse_other_recipe(run: RunFolder, recipe: Recipe) -> None:
+    began = Recipe.from_yaml(run.recipe.read_text(encoding="utf-8"), where=str(run.recipe))
+    for name, value in recipe.settings.model_dump().items():
+        has = getattr(began.settings, name)
+        if has != value:
+            raise InputError(
+                f"{run.path} was trained with {name} = {has}; now {value} is asked for.",
+                remedy="Choose another --out, or ask for the same.",
+            )
 
 
 def resume(
@@ -178,7 +236,10 @@ def resume(
     )
     refuse_other_data(run.manifest, table, run=str(run.path))
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
-    return _fit_and_finish(course, _Materials(table, store, audit, options), on_event=on_event)
+    try:
+        return _fit_and_finish(course, Materials(table, store, audit, options), on_event=on_event)
+    finally:
+        store.close()
 
 
 def _first_checks(options: TrainOptions) -> Machine:
@@ -189,13 +250,18 @@ def _first_checks(options: TrainOptions) -> Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class _Materials:
+class Materials:
     """What every training of a run has in common, whatever its recipe."""
 
     table: ImageTable
     store: ImageStore
     audit: Audit
     options: TrainOptions
+
+    @classmethod
+    def of(cls, prepared: Prepared, options: TrainOptions) -> Materials:
+        """Of what was prepared."""
+        return cls(prepared.table, prepared.store, prepared.audit, options)
 
     def job(self, recipe: Recipe, run: RunFolder, start: bytes | None) -> Job:
         """With the first weights of the recipe."""
@@ -226,21 +292,18 @@ class _Materials:
 
 
 def _fit_and_finish(
-    course: Course, materials: _Materials, *, on_event: Callable[[Event], None]
+    course: Course, materials: Materials, *, on_event: Callable[[Event], None]
 ) -> Outcome:
-    try:
-        with _stop_signals() as stop:
-            job, progress, told = fit_and_repair(
-                course,
-                materials.job,
-                materials.options.repair,
-                audit=materials.audit,
-                stop=stop,
-                on_event=on_event,
-            )
-        outcome = finish(job, progress)
-    finally:
-        materials.store.close()
+    with _stop_signals() as stop:
+        job, progress, told = fit_and_repair(
+            course,
+            materials.job,
+            materials.options.repair,
+            audit=materials.audit,
+            stop=stop,
+            on_event=on_event,
+        )
+    outcome = finish(job, progress)
     outcome = replace(outcome, sentences=(*told, *outcome.sentences))
     on_event(
         Finished(folder=course.run.path, evaluation=outcome.evaluation, sentences=outcome.sentences)
@@ -251,7 +314,7 @@ def _fit_and_finish(
 def _write_beginning(run: RunFolder, prepared: Prepared, recipe: Recipe) -> None:
     """Everything a resume needs; the recipe last, because it is what makes a folder a run."""
     run.write_json(run.audit, prepared.audit.to_dict())
-    write_manifest(run.manifest, prepared.table, prepared.contents)
+    write_manifest(run.manifest, prepared.table, prepared.contents, prepared.looks)
     run.write_json(run.environment, describe_environment(recipe.settings.threads))
     run.write_text(run.recipe, recipe.to_yaml())
 
