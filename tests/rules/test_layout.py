@@ -38,6 +38,7 @@ BANDS = {
     "printing": 6,
     "run_command": 6,
     "compare_command": 6,
+    "crossval_command": 6,
     "__init__": 6,
     "__main__": 6,
 }
@@ -52,6 +53,7 @@ TORCH_FREE_MODULES = {
         "printing",
         "run_command",
         "compare_command",
+        "crossval_command",
         "__init__",
         "__main__",
         "terminal.audit",
@@ -121,7 +123,14 @@ def test_inner_packages_are_empty() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["audit", "--help"], ["train", "--help"], ["compare", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["audit", "--help"],
+        ["train", "--help"],
+        ["compare", "--help"],
+        ["crossval", "--help"],
+    ],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:
     assert loaded_after(arguments) == []

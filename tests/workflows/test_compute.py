@@ -216,7 +216,8 @@ def test_resuming_computes_as_it_began_and_measures_nothing(
 ) -> None:
     data = DataSource(source=str(image_folder))
     wishes = options(threads=1)
-    # Contiguous in both, which an unmeasured training does not take; more duels where bf16 is native.
+    # Contiguous in both, which an unmeasured training does not take; more duels where bf16 is
+    # native.
     outcomes[:] = [LOST] * 6
     train(data, tmp_path / "whole", wishes, on_event=quiet)
 

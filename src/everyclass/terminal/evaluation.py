@@ -41,22 +41,26 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         >>> from rich.console import Console
         >>> Console().print(evaluation_view(evaluation))  # doctest: +SKIP
     """
-    shown, rest = _shown_classes(evaluation.classes)
     parts: list[RenderableType] = [
         _opening(evaluation),
         "",
         _headline_table(evaluation),
         "",
-        _class_table(shown, title="Worst classes" if rest else "Classes"),
+        class_view(evaluation.classes),
     ]
-    if rest:
-        parts.append(_rest_line(rest))
     parts.append("")
     parts.append(_calibration_line(evaluation))
     if evaluation.never_predicted:
         parts.append(_never_predicted_line(evaluation))
     parts.append(_verdict_line(evaluation))
     return Group(*parts)
+
+
+def class_view(classes: tuple[ClassEvaluation, ...]) -> RenderableType:
+    """A row a class, or the worst of many and a line on the rest."""
+    shown, rest = _shown_classes(classes)
+    table = _class_table(shown, title="Worst classes" if rest else "Classes")
+    return Group(table, _rest_line(rest)) if rest else table
 
 
 def _opening(evaluation: Evaluation) -> Text:

@@ -27,6 +27,7 @@ from everyclass.workflows.compute import measured
 from everyclass.workflows.correction import Correction, HeadMethod, build_correction
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Decided, Event, Finished
+from everyclass.workflows.few_images import advice
 from everyclass.workflows.finish import Outcome, finish
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
@@ -135,7 +136,8 @@ def train(
         raise
     run = run.publish()
     on_event(Decided(recipe=recipe, path=run.recipe))
-    return _fit_and_finish(Course(run=run, recipe=recipe, start=None), materials, on_event=on_event)
+    course = Course(run=run, recipe=recipe, start=None)
+    return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
 
 
 def resume(
@@ -178,7 +180,8 @@ def resume(
     )
     refuse_other_data(run.manifest, table, run=str(run.path))
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
-    return _fit_and_finish(course, _Materials(table, store, audit, options), on_event=on_event)
+    materials = _Materials(table, store, audit, options)
+    return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
 
 
 def _first_checks(options: TrainOptions) -> Machine:
@@ -226,7 +229,7 @@ class _Materials:
 
 
 def _fit_and_finish(
-    course: Course, materials: _Materials, *, on_event: Callable[[Event], None]
+    course: Course, materials: _Materials, *, source: str, on_event: Callable[[Event], None]
 ) -> Outcome:
     try:
         with _stop_signals() as stop:
@@ -241,7 +244,8 @@ def _fit_and_finish(
         outcome = finish(job, progress)
     finally:
         materials.store.close()
-    outcome = replace(outcome, sentences=(*told, *outcome.sentences))
+    few = advice(materials.table, source=source)
+    outcome = replace(outcome, sentences=(*told, *outcome.sentences, *few))
     on_event(
         Finished(folder=course.run.path, evaluation=outcome.evaluation, sentences=outcome.sentences)
     )
