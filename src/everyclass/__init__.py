@@ -16,6 +16,7 @@ _HOME = {
     "ImageTable": "everyclass.images.table",
     "read_table": "everyclass.images.readers",
     "assign_splits": "everyclass.images.split",
+    "assign_folds": "everyclass.images.folds",
     "load_image": "everyclass.images.pixels",
     "Audit": "everyclass.images.audit_values",
     "audit_images": "everyclass.images.audit",
@@ -66,6 +67,10 @@ _HOME = {
     "CompareOptions": "everyclass.workflows.compare",
     "Comparison": "everyclass.workflows.compare",
     "compare": "everyclass.workflows.compare",
+    "CrossvalOptions": "everyclass.workflows.crossval",
+    "CrossValidation": "everyclass.workflows.crossval_result",
+    "crossval": "everyclass.workflows.crossval",
+    "find_label_errors": "everyclass.stats.confident",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "load_model": "everyclass.models.file",
     "Monitor": "everyclass.monitoring.monitor",
@@ -94,6 +99,7 @@ if TYPE_CHECKING:
     from everyclass.findings import CheckResult, Finding
     from everyclass.images.audit import audit_images
     from everyclass.images.audit_values import Audit
+    from everyclass.images.folds import assign_folds
     from everyclass.images.pixels import load_image
     from everyclass.images.readers import read_table
     from everyclass.images.split import assign_splits
@@ -136,8 +142,11 @@ if TYPE_CHECKING:
     from everyclass.models.file import load_model
     from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
+    from everyclass.stats.confident import find_label_errors
     from everyclass.stats.evaluation import evaluate_predictions
     from everyclass.workflows.compare import CompareOptions, Comparison, compare
+    from everyclass.workflows.crossval import CrossvalOptions, crossval
+    from everyclass.workflows.crossval_result import CrossValidation
     from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.train import TrainOptions, resume, train
 
@@ -148,6 +157,8 @@ __all__ = [
     "CompareOptions",
     "Comparison",
     "CosineLinear",
+    "CrossValidation",
+    "CrossvalOptions",
     "DataSource",
     "Diagnosis",
     "Evaluation",
@@ -161,6 +172,7 @@ __all__ = [
     "Offsets",
     "Recipe",
     "TrainOptions",
+    "assign_folds",
     "assign_splits",
     "audit_images",
     "average_states",
@@ -170,6 +182,7 @@ __all__ = [
     "class_temperature_cross_entropy",
     "class_temperatures",
     "compare",
+    "crossval",
     "cutmix",
     "deferred_weights",
     "diagnose",
@@ -177,6 +190,7 @@ __all__ = [
     "effective_number_weights",
     "epoch_order",
     "evaluate_predictions",
+    "find_label_errors",
     "find_offsets",
     "first_late_epoch",
     "fitted_prior",
