@@ -20,6 +20,10 @@ from everyclass.workflows.crossval_result import CrossValidation, Suspect
 from everyclass.workflows.data_source import DEFAULT_FRACTION
 from everyclass.workflows.few_images import LEAST_IMAGES
 
+SURE_FROM = 0.8
+"""Share of labels that the models agree with, below which more than half of those they suspected
+were right in every measurement (benchmarks/RESULTS.md)."""
+
 MOST_PAIRS = 10
 FIRST_FILES = 3
 MOST_NAMES = 10
@@ -126,6 +130,15 @@ def _suspect_parts(result: CrossValidation) -> list[RenderableType]:
         images = sum(len(found) for _, _, found in more)
         parts.append(
             Text(f"and {plural(images, 'image')} of {plural(len(more), 'other pair')}", style="dim")
+        )
+    if result.accuracy < SURE_FROM:
+        parts.append(
+            Text(
+                f"The models agree with {result.accuracy:.0%} of all labels. Below "
+                f"{SURE_FROM:.0%} expect more of these labels to be right than wrong; a model "
+                "that recognises more (more epochs, another --model) accuses fewer.",
+                style="yellow",
+            )
         )
     if result.not_listed:
         told = ", ".join(f"'{name}' {count:,}" for name, count in result.not_listed[:MOST_NAMES])
