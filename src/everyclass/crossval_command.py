@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from everyclass.errors import InputError
+from everyclass.images.readers_rules import plural
 from everyclass.options import (
     Data,
     GroupColumn,
@@ -132,6 +133,7 @@ class _Progress:
         self._folds = folds
         self._quiet = quiet
         self._number = 0
+        self._looking = False
         self._console = progress_console()
         self._classes: tuple[str, ...] = ()
 
@@ -148,13 +150,17 @@ class _Progress:
 
     def event(self, event: Event) -> None:
         from everyclass.terminal.training import epoch_line
-        from everyclass.workflows.events import EpochDone, TrainingStarted
+        from everyclass.workflows.events import AuditProgress, EpochDone, TrainingStarted
 
-        if isinstance(event, TrainingStarted):
+        if isinstance(event, AuditProgress):
+            if not self._number and not self._looking:
+                self._looking = True
+                self._say(f"looking at {event.total:,} images, so that copies stay in one fold")
+        elif isinstance(event, TrainingStarted):
             self._classes = event.classes
             self._say(
                 f"fold {self._number} of {self._folds}: training on {sum(event.counts):,} images, "
-                f"{event.epochs} epochs"
+                f"{plural(event.epochs, 'epoch')}"
             )
         elif isinstance(event, EpochDone):
             self._say(f"  {epoch_line(event, self._classes).plain}")
