@@ -9,9 +9,10 @@ images are drawn: TrashNet at its own frequencies, PBC long-tailed at ratio 10. 
 
     everyclass crossval MANIFEST --image-size 64 --epochs EPOCHS --model MODEL --seed SEED
 
-and on its `out_of_fold.csv` cleanlab's `find_label_issues` with its defaults. Precision and recall
-of both lists, of all images and of those that are of the rarest class or labelled so; `ratio` is
-ours to the peer's. Labels that were wrong before count against whoever lists them. A finished
+and on its `out_of_fold.csv` cleanlab's `find_label_issues`, with its defaults and with
+`filter_by="both"`. Precision and recall of the lists, of all images and of those that are of the
+rarest class or labelled so; `ratio` is ours to the defaults', `agree` the share of labels that the
+models agree with. Labels that were wrong before count against whoever lists them. A finished
 cross-validation in OUT is not trained again.
 """
 
@@ -36,10 +37,13 @@ PEER = """
 import sys, numpy as np
 from cleanlab.filter import find_label_issues
 given = np.load(sys.argv[1])
-found = find_label_issues(
-    given["labels"], given["probs"], return_indices_ranked_by="self_confidence", n_jobs=1
-)
-np.save(sys.argv[2], found)
+found = {
+    name: np.flatnonzero(
+        find_label_issues(given["labels"], given["probs"], filter_by=name, n_jobs=1)
+    )
+    for name in ("prune_by_noise_rate", "both")
+}
+np.savez(sys.argv[2], **found)
 """
 
 
@@ -99,12 +103,14 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def peer_list(peer: str, labels: np.ndarray, probs: np.ndarray) -> list[int]:
+def peer_lists(peer: str, labels: np.ndarray, probs: np.ndarray) -> dict[str, list[int]]:
+    """Name of the peer's filter -> rows."""
     with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder) / "given.npz", Path(folder) / "found.npy"
+        given, found = Path(folder) / "given.npz", Path(folder) / "found.npz"
         np.savez(given, labels=labels, probs=probs)
         subprocess.run([peer, "-c", PEER, str(given), str(found)], check=True)
-        return np.load(found).tolist()
+        with np.load(found) as lists:
+            return {name: lists[name].tolist() for name in lists.files}
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,8 @@ def lines_of(name: str, seed: int, arguments: argparse.Namespace) -> list[str]:
     classes = [key.removeprefix("prob_") for key in seen[0] if key.startswith("prob_")]
     labels = np.array([classes.index(one["label"]) for one in seen])
     probs = np.array([[float(one[f"prob_{each}"]) for each in classes] for one in seen])
-    theirs = {seen[k]["image"] for k in peer_list(arguments.peer_python, labels, probs)}
+    lists = peer_lists(arguments.peer_python, labels, probs)
+    theirs = {name: {seen[k]["image"] for k in rows} for name, rows in lists.items()}
     ours = {one["image"] for one in read(out / "folds" / "label_errors.csv")}
     of_image = {str(row.path): row for row in rows}
     wrong = {path for path, row in of_image.items() if row.true != row.given}
@@ -142,14 +149,15 @@ def lines_of(name: str, seed: int, arguments: argparse.Namespace) -> list[str]:
     rare = {path for path in everything if rarest in (of_image[path].true, of_image[path].given)}
     lines = []
     for what, among in (("all", everything), (f"{rarest} (rarest)", rare)):
-        our, their = figures(ours, wrong, among), figures(theirs, wrong, among)
+        our = figures(ours, wrong, among)
+        default, both = (figures(each, wrong, among) for each in theirs.values())
         ratios = [
             f"{a / b:.2f}" if b else "-"
-            for a, b in ((our.precision, their.precision), (our.recall, their.recall))
+            for a, b in ((our.precision, default.precision), (our.recall, default.recall))
         ]
         lines.append(
             f"| {name} | {seed} | {agree:.2f} | {what} | {len(among):,} | {len(wrong & among)} | "
-            f"{our} | {their} | {' / '.join(ratios)} |"
+            f"{our} | {default} | {' / '.join(ratios)} | {both} |"
         )
     return lines
 
@@ -171,9 +179,10 @@ def main() -> None:
     ]
     print(
         "| set | seed | agree | images | n | wrong | ours: listed | precision / recall | "
-        "cleanlab: listed | precision / recall | ratio |"
+        "cleanlab: listed | precision / recall | ratio | cleanlab 'both': listed | "
+        "precision / recall |"
     )
-    print("|" + "---|" * 11)
+    print("|" + "---|" * 13)
     print("\n".join(lines))
 
 

@@ -5,6 +5,7 @@ Made for 80 columns. Class and file names are data: they are never read as marku
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from rich import box
@@ -122,8 +123,11 @@ def _suspect_parts(result: CrossValidation) -> list[RenderableType]:
     table.add_column("looks like", max_width=18, overflow="ellipsis", no_wrap=True)
     table.add_column("images", justify="right", no_wrap=True)
     table.add_column("most suspicious first", overflow="fold")
+    # By characters, then up to a slash: by parts, "s3://" would lose one of its two.
+    shared = os.path.commonprefix([one.name for one in result.suspects])  # noqa: RUF071
+    begin = shared.rfind("/") + 1
     for given, suggested, found in pairs[:MOST_PAIRS]:
-        table.add_row(Text(given), Text(suggested), f"{len(found):,}", _files(found))
+        table.add_row(Text(given), Text(suggested), f"{len(found):,}", _files(found, begin))
     parts.append(table)
     more = pairs[MOST_PAIRS:]
     if more:
@@ -151,8 +155,9 @@ def _suspect_parts(result: CrossValidation) -> list[RenderableType]:
     return parts
 
 
-def _files(found: Sequence[Suspect]) -> Text:
-    names = ", ".join(one.name for one in found[:FIRST_FILES])
+def _files(found: Sequence[Suspect], begin: int) -> Text:
+    """The first names, without the `begin` characters of the folder that all have in common."""
+    names = ", ".join(one.name[begin:] for one in found[:FIRST_FILES])
     return Text(names + (", ..." if len(found) > FIRST_FILES else ""))
 
 
