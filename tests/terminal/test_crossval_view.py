@@ -59,7 +59,7 @@ def test_names_are_never_markup_and_suspects_are_counted_by_pair() -> None:
 
 def test_models_that_err_often_are_said_to() -> None:
     flat = " ".join(shown(result_of(60, 4, unsure=30)).split())
-    assert "The models agree with 64% of all labels" in flat
+    assert "The models agree with 64% of all labels; where they err that often" in flat
 
 
 def test_what_is_beyond_the_share_of_a_class_is_said() -> None:

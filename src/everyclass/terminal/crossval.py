@@ -22,7 +22,7 @@ from everyclass.workflows.data_source import DEFAULT_FRACTION
 from everyclass.workflows.few_images import LEAST_IMAGES
 
 SURE_FROM = 0.8
-"""Share of labels that the models agree with, below which more than half of those they suspected
+"""Share of labels that the models agree with, below which half or more of those they suspected
 were right in every measurement (benchmarks/RESULTS.md)."""
 
 MOST_PAIRS = 10
@@ -138,9 +138,9 @@ def _suspect_parts(result: CrossValidation) -> list[RenderableType]:
     if result.accuracy < SURE_FROM:
         parts.append(
             Text(
-                f"The models agree with {result.accuracy:.0%} of all labels. Below "
-                f"{SURE_FROM:.0%} expect more of these labels to be right than wrong; a model "
-                "that recognises more (more epochs, another --model) accuses fewer.",
+                f"The models agree with {result.accuracy:.0%} of all labels; where they err that "
+                "often, half of these labels or more may be right. A model that recognises more "
+                "(more epochs, another --model) accuses fewer.",
                 style="yellow",
             )
         )
