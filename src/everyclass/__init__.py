@@ -16,6 +16,7 @@ _HOME = {
     "ImageTable": "everyclass.images.table",
     "read_table": "everyclass.images.readers",
     "assign_splits": "everyclass.images.split",
+    "assign_folds": "everyclass.images.folds",
     "load_image": "everyclass.images.pixels",
     "Audit": "everyclass.images.audit_values",
     "audit_images": "everyclass.images.audit",
@@ -68,6 +69,10 @@ _HOME = {
     "compare": "everyclass.workflows.compare",
     "CurveOptions": "everyclass.workflows.curve",
     "curve": "everyclass.workflows.curve",
+    "CrossvalOptions": "everyclass.workflows.crossval",
+    "CrossValidation": "everyclass.workflows.crossval_result",
+    "crossval": "everyclass.workflows.crossval",
+    "find_label_errors": "everyclass.stats.confident",
     "evaluate_predictions": "everyclass.stats.evaluation",
     "decision_reliability": "everyclass.stats.calibration",
     "fit_temperature": "everyclass.stats.calibration",
@@ -103,6 +108,7 @@ if TYPE_CHECKING:
     from everyclass.findings import CheckResult, Finding
     from everyclass.images.audit import audit_images
     from everyclass.images.audit_values import Audit
+    from everyclass.images.folds import assign_folds
     from everyclass.images.pixels import load_image
     from everyclass.images.readers import read_table
     from everyclass.images.split import assign_splits
@@ -146,6 +152,7 @@ if TYPE_CHECKING:
     from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
     from everyclass.stats.calibration import decision_reliability, fit_temperature
+    from everyclass.stats.confident import find_label_errors
     from everyclass.stats.conformal import (
         CalibrationScores,
         ConformalThresholds,
@@ -155,6 +162,8 @@ if TYPE_CHECKING:
     )
     from everyclass.stats.evaluation import evaluate_predictions
     from everyclass.workflows.compare import CompareOptions, Comparison, compare
+    from everyclass.workflows.crossval import CrossvalOptions, crossval
+    from everyclass.workflows.crossval_result import CrossValidation
     from everyclass.workflows.curve import CurveOptions, curve
     from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.train import TrainOptions, resume, train
@@ -168,6 +177,8 @@ __all__ = [
     "Comparison",
     "ConformalThresholds",
     "CosineLinear",
+    "CrossValidation",
+    "CrossvalOptions",
     "CurveOptions",
     "DataSource",
     "Diagnosis",
@@ -182,6 +193,7 @@ __all__ = [
     "Offsets",
     "Recipe",
     "TrainOptions",
+    "assign_folds",
     "assign_splits",
     "audit_images",
     "average_states",
@@ -193,6 +205,7 @@ __all__ = [
     "class_temperatures",
     "compare",
     "conformal_thresholds",
+    "crossval",
     "curve",
     "cutmix",
     "decision_reliability",
@@ -203,6 +216,7 @@ __all__ = [
     "epoch_order",
     "evaluate_predictions",
     "evaluate_sets",
+    "find_label_errors",
     "find_offsets",
     "first_late_epoch",
     "fit_temperature",

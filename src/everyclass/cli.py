@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from everyclass.compare_command import compare
+from everyclass.crossval_command import crossval
 from everyclass.curve_command import curve
 from everyclass.errors import EveryclassError, InputError
 from everyclass.options import (
@@ -60,6 +61,7 @@ app = typer.Typer(
 app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(compare)
 app.command()(curve)
+app.command()(crossval)
 
 
 def _version(asked: bool) -> None:

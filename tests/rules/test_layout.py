@@ -42,6 +42,7 @@ BANDS = {
     "run_command": 6,
     "compare_command": 6,
     "curve_command": 6,
+    "crossval_command": 6,
     "__init__": 6,
     "__main__": 6,
 }
@@ -57,6 +58,7 @@ TORCH_FREE_MODULES = {
         "run_command",
         "compare_command",
         "curve_command",
+        "crossval_command",
         "__init__",
         "__main__",
         "terminal.audit",
@@ -133,6 +135,7 @@ def test_inner_packages_are_empty() -> None:
         ["train", "--help"],
         ["compare", "--help"],
         ["curve", "--help"],
+        ["crossval", "--help"],
     ],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from everyclass.cli import main
 from everyclass.errors import InputError
 from everyclass.workflows import compare as module
+from everyclass.workflows import series
 from everyclass.workflows.compare import CompareOptions, Comparison, MethodResult, compare
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.job import NonFiniteLoss
@@ -57,7 +58,7 @@ def test_each_method_has_a_run_a_seed_and_its_recipe(compared: Path) -> None:
 def test_finished_runs_are_not_trained_again(
     compared: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(series, "train", lambda *_, **__: pytest.fail("trained"))
     again = compare(
         DataSource(source=str(image_folder)),
         ["focal+balanced-sampling", "none"],
@@ -91,7 +92,7 @@ def test_a_method_that_fails_stays_listed(
     def fail(*_: object, **__: object) -> None:
         raise NonFiniteLoss("The loss became nan at step 3.")
 
-    monkeypatch.setattr(module, "train", fail)
+    monkeypatch.setattr(series, "train", fail)
     found = compare(
         DataSource(source=str(image_folder)), ["none"], out=tmp_path, options=options(1, 1)
     )

@@ -24,7 +24,14 @@ from everyclass.models.file import load_model
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.workflows.data_source import DataSource
-from everyclass.workflows.events import Checked, EpochDone, Event, StepsDone, TrainingStarted
+from everyclass.workflows.events import (
+    Checked,
+    EpochDone,
+    Event,
+    Finished,
+    StepsDone,
+    TrainingStarted,
+)
 from everyclass.workflows.fit import NonFiniteLoss
 from everyclass.workflows.manifest import refuse_other_data
 from everyclass.workflows.prepare import reopen
@@ -194,6 +201,11 @@ def test_events_come_in_order(image_folder: Path, tmp_path: Path) -> None:
     assert kinds[started + 1 :] == ["Checked"] + ["EpochDone"] * 3 + ["Finished"]
     first = next(event for event in events if isinstance(event, TrainingStarted))
     assert 90 < sum(first.counts) < 118  # 70 % of 148, give or take the hash
+    # About 3 of 18 cedars are validation images.
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert "have fewer than 21 validation images" in finished.sentences[-1]
+    assert finished.sentences[-1].endswith(f": everyclass crossval {image_folder}")
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,9 @@
 Comes in: a table, two fractions, a seed. Goes out: the table with every row on a side, and in
 words what could not be had. It looks at keys, groups and labels only, never at a pixel.
 
-**Units.** What is divided are units: a group with all its rows, or one image without a group. A
-group never straddles. A unit has a fixed number u in [0, 1), drawn from the seed and its name (the
-group, or the image's path below the table's root), and from nothing else.
-
-Files with the same content are one unit too, and join the groups that they are in: the name of what
-is joined is the first of its groups' names, else of its images' paths.
+**Units.** What is divided are units (`units`): a group with all its rows, files with the same
+content, or one image. A unit never straddles. It has a fixed number u in [0, 1), drawn from the
+seed and its name, and from nothing else.
 
 **The rule.** u below `val_fraction` is val, u in the top `test_fraction` is test, the rest train.
 So a unit's side depends on no other row, and every class is divided by the fractions up to
@@ -39,39 +36,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from everyclass.errors import InputError
 from everyclass.images.readers_rules import listed, plural
-from everyclass.images.table import SCHEMA, SPLITS, ImageTable
-from everyclass.seeding import stream_seed
-from everyclass.stats.hamming import chained
+from everyclass.images.table import SPLITS, ImageTable
+from everyclass.images.units import Integers, Units, joined_copies, units_of
 
 _TRAIN, _VAL, _TEST = range(3)
-_NAMES_AT_ONCE = 1 << 16
-_Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Units:
-    """What is divided.
-
-    Args:
-        of_row: (rows in the pool,) the unit of each row.
-        u: (U,) float64 in [0, 1), the fixed number of each unit.
-        of_class: for each class its units in order of u.
-        share_classes: whether any unit holds more than one class.
-    """
-
-    of_row: _Integers
-    u: npt.NDArray[np.float64]
-    of_class: tuple[_Integers, ...]
-    share_classes: bool
 
 
 def assign_splits(
@@ -103,13 +77,13 @@ def assign_splits(
         InputError: fractions out of range.
     """
     _check_fractions(val_fraction, test_fraction)
-    joined = table if contents is None else _joined(table, contents)
+    joined = table if contents is None else joined_copies(table, contents)
     given = table.split_codes()
     has_val, has_test = bool((given == _VAL).any()), bool((given == _TEST).any())
     val = 0.0 if has_val else val_fraction
     test = 0.0 if has_val or has_test else test_fraction
     codes, pool = _kept_rows(given, joined.group_codes())
-    units = _units(joined, np.flatnonzero(pool), seed)
+    units = units_of(joined, np.flatnonzero(pool), seed, stream="split")
     sides = np.full(len(units.u), _TRAIN, dtype=np.int8)
     sides[units.u < val] = _VAL
     sides[units.u >= 1.0 - test] = _TEST
@@ -122,42 +96,6 @@ def assign_splits(
     if has_val and unassigned:
         shortfalls += (f"{plural(unassigned, 'row')} without a split put in train.",)
     return divided, shortfalls
-
-
-def _joined(table: ImageTable, contents: npt.NDArray[np.uint8]) -> ImageTable:
-    """The table with groups that hold the copies of their files too."""
-    known = np.flatnonzero(contents.any(axis=1))
-    _, first, of_known = np.unique(contents[known], axis=0, return_index=True, return_inverse=True)
-    of_known = of_known.reshape(-1)
-    copies = np.bincount(of_known)[of_known] > 1
-    if not copies.any():
-        return table
-    groups = table.group_codes()
-    grouped = np.flatnonzero(groups >= 0)
-    _, first_of_group, of_grouped = np.unique(
-        groups[grouped], return_index=True, return_inverse=True
-    )
-    pairs = np.concatenate(
-        [
-            np.stack([known[copies], known[first][of_known[copies]]], axis=1),
-            np.stack([grouped, grouped[first_of_group][of_grouped]], axis=1),
-        ]
-    )
-    root = chained(pairs, len(table))
-    touched = np.isin(root, root[known[copies]])
-    rows, group = pa.array(np.flatnonzero(touched)), table.columns["group"].chunk(0)
-    roots = root[touched].tolist()
-    best: dict[int, tuple[bool, str]] = {}
-    for one, name, key in zip(
-        roots, group.take(rows).to_pylist(), table.keys().take(rows).to_pylist()
-    ):
-        own = (name is None, key if name is None else name)
-        best[one] = min(best.get(one, own), own)
-    joined = pa.array([best[one][1] for one in roots], type=pa.large_string())
-    column = pc.replace_with_mask(group, pa.array(touched), joined)
-    place = SCHEMA.get_field_index("group")
-    columns = table.columns.set_column(place, SCHEMA.field("group"), column)
-    return replace(table, columns=columns)
 
 
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:
@@ -176,7 +114,7 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 
 def _kept_rows(
-    given: npt.NDArray[np.int8], groups: _Integers
+    given: npt.NDArray[np.int8], groups: Integers
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
     """Split codes that are settled by the table, and (N,) bool: the rows still to be divided."""
     codes = given.copy()
@@ -191,45 +129,6 @@ def _kept_rows(
     return codes, (given <= _TRAIN) & ~follows
 
 
-def _units(table: ImageTable, rows: _Integers, seed: int) -> _Units:
-    """The units of these rows: groups first, then rows that are in no group."""
-    group_codes = table.group_codes()[rows]
-    alone = group_codes < 0
-    _, first, of_grouped = np.unique(group_codes[~alone], return_index=True, return_inverse=True)
-    of_row = np.empty(len(rows), dtype=np.int64)
-    of_row[~alone] = of_grouped
-    of_row[alone] = len(first) + np.arange(alone.sum())
-    groups = table.columns["group"].chunk(0).take(pa.array(rows[~alone][first]))
-    keys = table.keys().take(pa.array(rows[alone]))
-    u = np.concatenate([_numbers(groups, seed, "group"), _numbers(keys, seed, "image")])
-    return _with_classes(of_row, u, table.labels()[rows], len(table.classes))
-
-
-def _numbers(names: pa.LargeStringArray, seed: int, kind: str) -> npt.NDArray[np.float64]:
-    """u of each name: the top 53 bits of its stream's seed, which a float64 holds exactly."""
-    seeds = np.empty(len(names), dtype=np.int64)
-    for start in range(0, len(names), _NAMES_AT_ONCE):
-        part = names.slice(start, _NAMES_AT_ONCE).to_pylist()
-        seeds[start : start + len(part)] = [stream_seed(seed, "split", kind, n) for n in part]
-    return (seeds >> 10) / 2.0**53
-
-
-def _with_classes(
-    of_row: _Integers, u: npt.NDArray[np.float64], labels: _Integers, class_count: int
-) -> _Units:
-    labelled = labels >= 0
-    pairs = np.unique(of_row[labelled] * class_count + labels[labelled])
-    unit, label = pairs // max(class_count, 1), pairs % max(class_count, 1)
-    order = np.lexsort((u[unit], label))
-    bounds = np.cumsum(np.bincount(label, minlength=class_count))[:-1]
-    return _Units(
-        of_row=of_row,
-        u=u,
-        of_class=tuple(np.split(unit[order], bounds)) if class_count else (),
-        share_classes=len(np.unique(unit)) < len(unit),
-    )
-
-
 def _sides_asked_for(unit_count: int, *, val: float, test: float) -> tuple[int, ...]:
     """Train with one unit, val with two, test with three (with two where no val is cut off)."""
     asked = [_TRAIN]
@@ -241,7 +140,7 @@ def _sides_asked_for(unit_count: int, *, val: float, test: float) -> tuple[int, 
 
 def _fix_up(
     sides: npt.NDArray[np.int8],
-    units: _Units,
+    units: Units,
     *,
     val: float,
     test: float,
@@ -269,14 +168,14 @@ def _fix_up(
                 held[members[sides[members] == side][:1]] = True
 
 
-def _choice(side: int, movable: _Integers, distance: npt.NDArray[np.float64]) -> int:
+def _choice(side: int, movable: Integers, distance: npt.NDArray[np.float64]) -> int:
     """The unit that moves; `movable` is in order of u, `distance` is from train's stretch."""
     if side == _TRAIN:
         return int(movable[np.argmin(distance[movable])])
     return int(movable[0] if side == _VAL else movable[-1])
 
 
-def _shortfalls(table: ImageTable, units: _Units, *, val: float, test: float) -> tuple[str, ...]:
+def _shortfalls(table: ImageTable, units: Units, *, val: float, test: float) -> tuple[str, ...]:
     """A sentence for each reason why classes are not on a side, with their names."""
     counts = np.stack([table.counts(split) for split in SPLITS])
     there = [_TRAIN] if counts[_TRAIN].any() else []
@@ -299,7 +198,7 @@ def _classes(names: Sequence[str]) -> str:
 
 
 def _reason(
-    label: int, missing: Sequence[int], units: _Units, counts: _Integers, *, val: float, test: float
+    label: int, missing: Sequence[int], units: Units, counts: Integers, *, val: float, test: float
 ) -> str:
     cut_off = {_VAL: val > 0, _TEST: test > 0, _TRAIN: True}
     if not any(cut_off[side] for side in missing):

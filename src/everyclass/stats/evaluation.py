@@ -84,7 +84,7 @@ def evaluate_predictions(
         macro_f1=figures.macro_f1(matrix),
         mcc=figures.mcc(matrix),
         majority=majority_baseline(matrix, classes=classes),
-        classes=_class_evaluations(matrix, classes, counts),
+        classes=class_evaluations(matrix, classes, counts),
         confusion=tuple(tuple(row) for row in matrix.tolist()),
         ece=after.expected_error,
         ece_before_temperature=before.expected_error,
@@ -124,9 +124,16 @@ def majority_baseline(confusion: ArrayLike, *, classes: Sequence[str]) -> Majori
     )
 
 
-def _class_evaluations(
+def class_evaluations(
     matrix: NDArray[np.int64], classes: Sequence[str], train_counts: NDArray[np.int64] | None
 ) -> tuple[ClassEvaluation, ...]:
+    """Every class's figures with their intervals.
+
+    Args:
+        matrix: (C, C) confusion counts.
+        classes: C names.
+        train_counts: (C,) images that each class was trained on, when known.
+    """
     support, predicted = figures.support(matrix), figures.predicted_counts(matrix)
     recall, recall_ci = figures.recall(matrix), intervals.recall_intervals(matrix)
     precision, precision_ci = figures.precision(matrix), intervals.precision_intervals(matrix)

@@ -69,6 +69,32 @@ def wilson_interval(successes: ArrayLike, trials: ArrayLike, *, level: float = 0
     return ends
 
 
+def widest_interval(trials: int, *, level: float = 0.95) -> float:
+    """Width of the Wilson interval of a share at one half, where it is widest: z / sqrt(n + z^2).
+
+    Before an evaluation, this is how much it may leave open.
+
+    Example:
+        >>> round(widest_interval(20), 3)
+        0.401
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    return z / float(np.sqrt(trials + z * z))
+
+
+def images_for_width(width: float, *, level: float = 0.95) -> int:
+    """The fewest images whose Wilson interval is never wider: n >= z^2 (1/width^2 - 1).
+
+    Args:
+        width: in (0, 1).
+    Example:
+        >>> images_for_width(0.4)
+        21
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    return int(np.ceil(z * z * (1 / width**2 - 1)))
+
+
 def recall_intervals(confusion: ArrayLike, *, level: float = 0.95) -> Floats:
     """(C, 2) Wilson intervals of the recalls; (0, 1) for a class without images."""
     matrix = np.asarray(confusion)

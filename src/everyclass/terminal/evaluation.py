@@ -43,16 +43,13 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         >>> from rich.console import Console
         >>> Console().print(evaluation_view(evaluation))  # doctest: +SKIP
     """
-    shown, rest = _shown_classes(evaluation.classes)
     parts: list[RenderableType] = [
         _opening(evaluation),
         "",
         _headline_table(evaluation),
         "",
-        _class_table(shown, title="Worst classes" if rest else "Classes"),
+        class_view(evaluation.classes),
     ]
-    if rest:
-        parts.append(_rest_line(rest))
     parts.append("")
     parts.append(_calibration_line(evaluation))
     if evaluation.prediction_sets is not None:
@@ -63,6 +60,13 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         parts.extend(slice_lines(evaluation.slices))
     parts.append(_verdict_line(evaluation))
     return Group(*parts)
+
+
+def class_view(classes: tuple[ClassEvaluation, ...]) -> RenderableType:
+    """A row a class, or the worst of many and a line on the rest."""
+    shown, rest = _shown_classes(classes)
+    table = _class_table(shown, title="Worst classes" if rest else "Classes")
+    return Group(table, _rest_line(rest)) if rest else table
 
 
 def _opening(evaluation: Evaluation) -> Text:

@@ -16,15 +16,13 @@ from typing import Any
 
 from everyclass.contracts import Evaluation
 from everyclass.errors import EveryclassError, InputError
-from everyclass.recipe import Recipe
-from everyclass.run_folder import RunFolder, write_atomically
+from everyclass.run_folder import write_atomically
 from everyclass.settings import check_wishes
 from everyclass.stats.intervals import mean_interval
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Event
 from everyclass.workflows.job import InterruptedTraining
-from everyclass.workflows.repair import RepairOptions
-from everyclass.workflows.train import TrainOptions, resume, train
+from everyclass.workflows.series import finished_run
 
 FIGURES: tuple[tuple[str, str], ...] = (
     ("balanced_accuracy", "balanced accuracy"),
@@ -180,9 +178,8 @@ def compare(
             wished = {**wishes[name], "seed": seed}
             folder = out / name / f"seed-{seed}"
             try:
-                found[name].append(
-                    _evaluation(data, folder, wished, cached=options.cached, on_event=on_event)
-                )
+                run = finished_run(data, folder, wished, cached=options.cached, on_event=on_event)
+                found[name].append(Evaluation.from_dict(run.read_json(run.evaluation)))
             except (InputError, InterruptedTraining):
                 raise
             except EveryclassError as error:
@@ -209,39 +206,6 @@ def _wishes(method: str, options: CompareOptions) -> dict[str, Any]:
     parts = [] if method == "none" else method.split("+")
     own = {**options.wishes, "imbalance": parts, "epochs": options.epochs}
     return check_wishes(own, where=f"method {method}")
-
-
-def _evaluation(
-    data: DataSource,
-    folder: Path,
-    wishes: Mapping[str, Any],
-    *,
-    cached: bool,
-    on_event: Callable[[Event], None],
-) -> Evaluation:
-    """Of a run that is there, is gone on with, or is made."""
-    repair = RepairOptions(most=None)
-    run = RunFolder(folder)
-    if not run.recipe.exists():
-        options = TrainOptions(wishes=wishes, repair=repair, cached=cached)
-        return train(data, folder, options, on_event=on_event).evaluation
-    _refuse_other_wishes(run, wishes)
-    if run.evaluation.exists():
-        return Evaluation.from_dict(run.read_json(run.evaluation))
-    return resume(
-        data, folder, TrainOptions(repair=repair, cached=cached), on_event=on_event
-    ).evaluation
-
-
-def _refuse_other_wishes(run: RunFolder, wishes: Mapping[str, Any]) -> None:
-    recipe = Recipe.from_yaml(run.recipe.read_text(encoding="utf-8"), where=str(run.recipe))
-    for name, wish in wishes.items():
-        has = getattr(recipe.settings, name)
-        if has != wish:
-            raise InputError(
-                f"{run.path} was trained with {name} = {has}; now {wish} is asked for.",
-                remedy="Choose another --out, or ask for the same.",
-            )
 
 
 def _figures(evaluation: Evaluation) -> dict[str, float]:

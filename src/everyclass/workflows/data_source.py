@@ -5,12 +5,13 @@ Comes in: what a user says of the data. Goes out: a table. Decodes nothing, deci
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from everyclass.errors import InputError
+from everyclass.images.folds import LEFT_OUT
 from everyclass.images.readers import read_table
 from everyclass.images.split import assign_splits
 from everyclass.images.table import ImageTable
@@ -29,6 +30,8 @@ class DataSource:
         image_column, label_column, split_column, group_column: of a manifest; None = guess.
         image_root: folder that the paths of a manifest are relative to; None = look for it.
         max_unreadable: share of images that may be unreadable before the run stops, in [0, 1].
+        assigned: (rows of the source,) int8, splits that stand in place of the source's own, as
+            `ImageTable.split_codes`; a row of `LEFT_OUT` is not read. None for the source's own.
     """
 
     source: str
@@ -38,10 +41,15 @@ class DataSource:
     group_column: str | None = None
     image_root: str | None = None
     max_unreadable: float = MAX_UNREADABLE
+    assigned: npt.NDArray[np.int8] | None = field(default=None, compare=False)
 
     def read(self, *, require_labels: bool = True) -> ImageTable:
-        """The table as it stands in the source, splits only where given."""
-        return read_table(
+        """The table as it stands in the source, splits only where given.
+
+        Raises:
+            InputError: it cannot be read, or has other rows than splits were assigned to.
+        """
+        table = read_table(
             self.source,
             image_column=self.image_column,
             label_column=self.label_column,
@@ -50,6 +58,16 @@ class DataSource:
             image_root=self.image_root,
             require_labels=require_labels,
         )
+        if self.assigned is None:
+            return table
+        if len(self.assigned) != len(table):
+            raise InputError(
+                f"{self.source} had {len(self.assigned):,} images a moment ago and has "
+                f"{len(table):,} now.",
+                remedy="Repeat the command once the data stay as they are.",
+            )
+        kept = np.flatnonzero(self.assigned != LEFT_OUT)
+        return table.take(kept).with_split_codes(self.assigned[kept])
 
 
 def check_fractions(*, val_fraction: float, test_fraction: float) -> None:

@@ -165,14 +165,7 @@ def reopen(
     cached: bool = False,
 ) -> tuple[ImageTable, ImageStore]:
     """The rows a run began with, read again; what the audit set aside stays aside."""
-    read = data.read()
-    table, _ = split_table(
-        read,
-        contents=contents_of_run(manifest, read),
-        seed=settings.seed,
-        val_fraction=settings.val_fraction,
-        test_fraction=settings.test_fraction,
-    )
+    read, table = rows_of_run(data, settings, manifest=manifest)
     store, _ = open_store(
         read,
         side=settings.image_size,
@@ -181,3 +174,18 @@ def reopen(
         cached=cached,
     )
     return audit.drop_unreadable(table), store.take(audit.usable_rows(table))
+
+
+def rows_of_run(
+    data: DataSource, settings: Settings, *, manifest: Path
+) -> tuple[ImageTable, ImageTable]:
+    """The data as they are read today, and the same rows in the splits of a run."""
+    read = data.read()
+    table, _ = split_table(
+        read,
+        contents=contents_of_run(manifest, read),
+        seed=settings.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+    )
+    return read, table

@@ -27,6 +27,7 @@ from everyclass.workflows.compute import measured
 from everyclass.workflows.correction import Correction, HeadMethod, build_correction
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Decided, Event, Finished
+from everyclass.workflows.few_images import advice
 from everyclass.workflows.finish import Outcome, finish
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
@@ -127,7 +128,8 @@ def train(
     on_event(Decided(recipe=recipe, path=run.recipe))
     course = Course(run=run, recipe=recipe, start=None)
     try:
-        return _fit_and_finish(course, Materials.of(prepared, options), on_event=on_event)
+        materials = Materials.of(prepared, options)
+        return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
     finally:
         prepared.store.close()
 
@@ -182,7 +184,9 @@ def train_prepared(
             raise
         course = Course(run=run.publish(), recipe=recipe, start=None)
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
-    _fit_and_finish(course, Materials.of(prepared, options), on_event=on_event)
+    # One of several: advice on the data is for whoever asked for all of them.
+    materials = Materials.of(prepared, options)
+    _fit_and_finish(course, materials, source=None, on_event=on_event)
 
 
 def _refuse_other_recipe(run: RunFolder, recipe: Recipe) -> None:
@@ -237,7 +241,8 @@ def resume(
     refuse_other_data(run.manifest, table, run=str(run.path))
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
     try:
-        return _fit_and_finish(course, Materials(table, store, audit, options), on_event=on_event)
+        materials = Materials(table, store, audit, options)
+        return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
     finally:
         store.close()
 
@@ -292,7 +297,11 @@ class Materials:
 
 
 def _fit_and_finish(
-    course: Course, materials: Materials, *, on_event: Callable[[Event], None]
+    course: Course,
+    materials: Materials,
+    *,
+    source: str | None,
+    on_event: Callable[[Event], None],
 ) -> Outcome:
     with _stop_signals() as stop:
         job, progress, told = fit_and_repair(
@@ -304,7 +313,8 @@ def _fit_and_finish(
             on_event=on_event,
         )
     outcome = finish(job, progress)
-    outcome = replace(outcome, sentences=(*told, *outcome.sentences))
+    few = () if source is None else advice(materials.table, source=source)
+    outcome = replace(outcome, sentences=(*told, *outcome.sentences, *few))
     on_event(
         Finished(folder=course.run.path, evaluation=outcome.evaluation, sentences=outcome.sentences)
     )
