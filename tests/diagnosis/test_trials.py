@@ -161,6 +161,16 @@ def test_an_accused_cause_is_tried_first_and_ends_the_search() -> None:
     assert set(tried) == {"control", "inputs-standardised"}
 
 
+def test_an_optimizer_that_asks_for_the_loss_again_is_given_it() -> None:
+    model = bn_cnn()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=1e-9, max_iter=2)
+    given = case(model, optimizers=(optimizer,), rates=((0, 1e-9),), forwards=240)
+    report = run_trials(given, budget_seconds=12, clock=Ticks())
+    assert {cause for one in report.trials if one.proved for cause in one.causes} == {
+        "learning-rate-too-low"
+    }
+
+
 def test_what_a_small_budget_leaves_untried_is_counted() -> None:
     given = case(bn_cnn(), lr=1e-9)
     small = diagnose_case(given, verdict="collapsed", checks=(), budget_seconds=1, clock=Ticks())

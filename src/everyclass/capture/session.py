@@ -440,10 +440,11 @@ class Session:
         self._step_ends(stand_in)
 
     def _look_for_changed_weights(self, network: nn.Module) -> None:
-        """Where nothing ever stepped, the script may change the weights itself."""
+        """Where nobody made an optimizer, the script may change the weights itself. (One that asks
+        for the loss again, as LBFGS does, changes them between two passes of its first step.)
+        """
         own = self.by_itself
-        stepped = self.facts.stepped
-        if stepped and (own.optimizer is None or stepped[id(own.optimizer)] < stepped.total()):
+        if self.roots.optimizers:
             own.leave()
             return
         if self.roots.root in (None, network) and own.pass_begins(network):

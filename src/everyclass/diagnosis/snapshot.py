@@ -54,6 +54,25 @@ def untouched(model: nn.Module, optimizers: Sequence[Optimizer] = ()) -> Iterato
         yield
 
 
+def copied_together(
+    model: nn.Module, optimizers: Sequence[Optimizer]
+) -> tuple[nn.Module, tuple[Optimizer, ...]]:
+    """Copies, the optimizers' parameters being the copied model's; raises what copying raises.
+
+    torch copies of an optimizer no more than its settings, state and groups. What else it needs to
+    step is copied here (LBFGS keeps a list of its parameters).
+    """
+    memo: dict[int, Any] = {}
+    originals = tuple(optimizers)
+    copied, made = copy.deepcopy((model, originals), memo)
+    for own, other in zip(originals, made, strict=True):
+        for name, value in vars(own).items():
+            tensors = isinstance(value, list) and all(isinstance(one, Tensor) for one in value)
+            if name not in vars(other) and (tensors or value is None or type(value) is int):
+                setattr(other, name, copy.deepcopy(value, memo))
+    return copied, made
+
+
 @contextmanager
 def borrowed(model: nn.Module) -> Iterator[None]:
     """For a forward pass or two: the model works on copies of its buffers.

@@ -7,7 +7,7 @@ cause and no score.
 
 from __future__ import annotations
 
-import copy
+import inspect
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ from everyclass.diagnosis.material import fits, unwrapped
 from everyclass.diagnosis.nested import map_tensors, plain_names, scores_in
 from everyclass.diagnosis.rounding import Rounding
 from everyclass.diagnosis.sightings import LOSS_NAMES
-from everyclass.diagnosis.snapshot import seeded
+from everyclass.diagnosis.snapshot import copied_together, seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS
 from everyclass.diagnosis.traced_loss import TracedLoss
 
@@ -135,8 +135,19 @@ class Trainee:
             (self.step + 1) % self.forwards_a_step == 0,
         )
         if self.clears and begins:
-            for parameter in self.model.parameters():
-                parameter.grad = None
+            self._clear()
+        loss = self._backward(batch)
+        self.losses.append(float(loss))
+        if ends:
+            self._take_step(batch)
+
+    def _clear(self) -> None:
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+    def _backward(self, batch: CapturedBatch) -> Tensor:
+        """The loss of an (altered) batch, detached; gradients are added."""
+        assert batch.targets is not None
         with nullcontext() if self.drops else AlteredDropout(lambda _: 0.0):
             outputs = self.outputs(batch)
         with AlteredLoss(self.alter_loss):
@@ -144,19 +155,26 @@ class Trainee:
         loss = loss if loss.ndim == 0 else loss.float().mean()
         if loss.requires_grad:
             (loss / self.forwards_a_step).backward()  # type: ignore[no-untyped-call]
-        self.losses.append(float(loss.detach()))
-        if ends:
-            self._take_step()
+        return loss.detach()
 
-    def _take_step(self) -> None:
+    def _take_step(self, batch: CapturedBatch) -> None:
         factor = self.rate(self.step // self.forwards_a_step)
         for optimizer, rates in zip(self.optimizers, self.peak_rates):
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * factor
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+
+        def closure() -> float:
+            if self.clears:
+                self._clear()
+            return float(self._backward(batch))
+
         for optimizer in self.optimizers:
-            optimizer.step()
+            if asks_again(optimizer):
+                optimizer.step(closure)
+            else:
+                optimizer.step()
         if self.weights_times != 1:
             with torch.no_grad():
                 for parameter in self.model.parameters():
@@ -229,6 +247,12 @@ class AlteredLoss(TorchFunctionMode):
         return func(*args, **keywords)
 
 
+def asks_again(optimizer: Optimizer) -> bool:
+    """Whether its step has the loss computed again, as LBFGS does."""
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
 def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool) -> Trainee:
     """Copy the case's training.
 
@@ -245,7 +269,7 @@ def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool
         raise TrialError("The number of classes is not known.")
     original = unwrapped(case.model)
     try:
-        model, optimizers = copy.deepcopy((original, tuple(case.optimizers)))
+        model, optimizers = copied_together(original, case.optimizers)
     except FOREIGN_ERRORS as error:
         raise TrialError(
             f"The model cannot be copied ({type(error).__name__}: {error})."
@@ -266,7 +290,7 @@ def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool
         peak_rates=_peak_rates(optimizers, case.rates),
         weights_times=case.weights_times,
         clears=case.gradients_cleared is not False,
-        forwards_a_step=_forwards_a_step(case),
+        forwards_a_step=1 if any(map(asks_again, optimizers)) else _forwards_a_step(case),
     )
 
 

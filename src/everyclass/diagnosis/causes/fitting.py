@@ -23,7 +23,7 @@ from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.causes.network import dead_layers
 from everyclass.diagnosis.causes.rate import LOST_RATE
 from everyclass.diagnosis.material import Material, first_rows, held_by, rates_of
-from everyclass.diagnosis.snapshot import seeded
+from everyclass.diagnosis.snapshot import copied_together, seeded
 from everyclass.diagnosis.trace import FOREIGN_ERRORS, SEED
 
 IMAGES = 8
@@ -187,7 +187,7 @@ def _copies(
 ) -> tuple[nn.Module, tuple[Optimizer, ...]]:
     """Copied together, so that the copied optimizers hold the copied parameters."""
     try:
-        return copy.deepcopy((model, tuple(optimizers)))
+        return copied_together(model, optimizers)
     except FOREIGN_ERRORS as error:
         raise NotApplicable(
             f"The model cannot be copied: {type(error).__name__}: {error}"
