@@ -15,9 +15,10 @@ judged on the same test images, which are about even.
   `peers/torchvision_style.py` makes it. torchvision: the same script as it is.
 - fastai: `peers/fastai_defaults.py`, run by `--peer-python`, which has fastai.
 
-A finished cell is a line of OUT/cells.jsonl and is not run again. Cells are taken seed by seed, in
-the order of the sets, so that an interrupted grid is a fair part of it; `--seconds` stops it
-between two cells. The calibration error is that after temperature scaling on validation images.
+A finished cell is a line of OUT/cells.jsonl and is not run again; `cells.jsonl` beside this script
+holds those that RESULTS.md shows: a copy of it in OUT goes on from there. Cells are taken seed by
+seed, in the order of the sets, so that an interrupted grid is a fair part of it; `--seconds` stops
+it between two cells. The calibration error is that after temperature scaling on validation images.
 Printed: mean over seeds with its standard error; empty cells as such.
 """
 
