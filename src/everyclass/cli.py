@@ -187,7 +187,20 @@ def train(
         str | None, typer.Option(help="dataset, imagenet, backbone, none or raw.")
     ] = None,
     pretrained: Annotated[
-        bool | None, typer.Option("--pretrained", help="Start from ImageNet weights.")
+        bool | None,
+        typer.Option(
+            "--pretrained/--no-pretrained",
+            help="Start from ImageNet weights, downloaded if they are not on this machine; or from "
+            "scratch. Left out: from weights that are here, and nothing is downloaded.",
+            show_default=False,
+        ),
+    ] = None,
+    fine_tuning: Annotated[
+        str | None,
+        typer.Option(
+            help="What is trained of a pretrained network: head (on features computed once), "
+            "light (the last stages too) or full."
+        ),
     ] = None,
     weights_file: Annotated[
         str | None, typer.Option(help="Local file with pretrained weights.")
@@ -253,6 +266,7 @@ def train(
         "normalisation": normalisation,
         "pretrained": pretrained,
         "weights_file": weights_file,
+        "fine_tuning": fine_tuning,
         "selection": selection,
         "early_stop_epochs": early_stop_epochs,
         "clip_norm": clip_norm,

@@ -20,9 +20,12 @@ from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.models.backbones import Backbone, build_backbone, last_layer, refuse_unknown
 from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
+from everyclass.models.freezing import early_parameters
+from everyclass.models.pretrained import find_weights
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.settings import PRESETS, Settings
+from everyclass.transfer import LOCAL_MODEL, LocalWeights
 from everyclass.workflows.compute import measured
 from everyclass.workflows.correction import Correction, HeadMethod, build_correction
 from everyclass.workflows.data_source import DataSource
@@ -33,6 +36,7 @@ from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
 from everyclass.workflows.machine import describe_environment, find_machine
 from everyclass.workflows.manifest import refuse_other_data, write_manifest
 from everyclass.workflows.prepare import Prepared, prepare, reopen
+from everyclass.workflows.probe import fit_head
 from everyclass.workflows.repair import Course, RepairOptions, fit_and_repair
 
 
@@ -80,6 +84,7 @@ def explain(
         preset=options.preset,
         machine=machine,
         store_folder=None,
+        local=_local_weights(options),
         on_event=on_event,
     )
     settings = prepared.recipe.settings
@@ -115,19 +120,22 @@ def train(
             machine=machine,
             store_folder=run.store,
             cached=options.cached,
+            local=_local_weights(options),
             on_event=on_event,
         )
         settings = prepared.recipe.settings
         _correction(settings, prepared.table)  # refused before anything is published
+        _refuse_batches(options, settings)
         recipe = _with_backbone_facts(prepared.recipe, _backbone(settings, prepared.table))
         materials = _Materials(prepared.table, prepared.store, prepared.audit, options)
-        recipe = measured(
-            recipe,
-            lambda: materials.job(recipe, run, None),
-            n_train=int(prepared.table.counts("train").sum()),
-            fixed=options.fixed,
-            bf16=machine.bf16,
-        )
+        if settings.fine_tuning != "head":  # which spends its time on passes that are made once
+            recipe = measured(
+                recipe,
+                lambda: materials.job(recipe, run, None),
+                n_train=int(prepared.table.counts("train").sum()),
+                fixed=options.fixed,
+                bf16=machine.bf16,
+            )
         _write_beginning(run, prepared, recipe)
     except BaseException:
         # Bad input, Ctrl-C, anything: what was prepared goes, an earlier run stays.
@@ -188,6 +196,20 @@ def _first_checks(options: TrainOptions) -> Machine:
     return find_machine(options.wishes.get("device"))
 
 
+def _local_weights(options: TrainOptions) -> LocalWeights | None:
+    """Those of the model asked for, or of the one that is trained where its weights are here."""
+    wanted = {**PRESETS.get(options.preset or "", {}), **options.wishes}
+    return find_weights(wanted.get("model", LOCAL_MODEL))
+
+
+def _refuse_batches(options: TrainOptions, settings: Settings) -> None:
+    if options.show_batches and settings.fine_tuning == "head":
+        raise InputError(
+            "--fine-tuning head trains on features, and has no batches of images to show.",
+            remedy="Leave --show-batches away, or use --fine-tuning light or full.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Materials:
     """What every training of a run has in common, whatever its recipe."""
@@ -208,6 +230,8 @@ class _Materials:
             scale=1.0 if settings.normalisation == "raw" else 255.0,
         )
         classifier = Classifier(backbone.network, preprocessing)
+        if settings.fine_tuning == "light":
+            classifier.freeze(early_parameters(backbone.network, settings.model))
         classifier.lay_out(channels_last=settings.memory_format == "channels_last")
         return Job(
             run=run,
@@ -230,14 +254,18 @@ def _fit_and_finish(
 ) -> Outcome:
     try:
         with _stop_signals() as stop:
-            job, progress, told = fit_and_repair(
-                course,
-                materials.job,
-                materials.options.repair,
-                audit=materials.audit,
-                stop=stop,
-                on_event=on_event,
-            )
+            if course.recipe.settings.fine_tuning == "head":
+                job = materials.job(course.recipe, course.run, None)
+                progress, told = fit_head(job, stop=stop, on_event=on_event), tuple[str, ...]()
+            else:
+                job, progress, told = fit_and_repair(
+                    course,
+                    materials.job,
+                    materials.options.repair,
+                    audit=materials.audit,
+                    stop=stop,
+                    on_event=on_event,
+                )
         outcome = finish(job, progress)
     finally:
         materials.store.close()
@@ -279,7 +307,10 @@ def _backbone(settings: Settings, table: ImageTable) -> Backbone:
         weights_file=settings.weights_file,
         cosine_head="ldam-drw" in settings.imbalance,
     )
-    if any(name in get_args(HeadMethod) for name in settings.imbalance):
+    if settings.fine_tuning == "light":
+        early_parameters(backbone.network, settings.model)
+    heads = any(name in get_args(HeadMethod) for name in settings.imbalance)
+    if heads or settings.fine_tuning != "full":
         last_layer(backbone.network, settings.model, len(table.classes))  # refused now, not later
     return backbone
 

@@ -1,0 +1,210 @@
+"""What pretrained weights change in a recipe: the model, what of it is trained, for how long.
+
+Comes in: weights that were found on this machine, wishes, the size of the data set. Goes out:
+decisions with reasons. Looks for no weights and knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from everyclass.errors import InputError
+from everyclass.recipe import Decision
+from everyclass.settings import FineTuning, Settings
+
+LOCAL_MODEL = "tf_efficientnet_lite0"
+"""The network that is trained where its weights are on this machine and no other is asked for."""
+
+LEAST_SIDE = 64
+"""Pixels. Local weights are used unasked from here on; smaller images were not measured."""
+
+LARGEST_SIDE_PRETRAINED = 128
+"""Pixels, without an accelerator. From scratch it is less: those trainings need more passes."""
+
+
+HEAD_EPOCHS = 10
+IMAGE_VIEWS, LEAST_EPOCHS, MOST_EPOCHS = 10_000, 3, 10
+RATE_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalWeights:
+    """Pretrained weights in a file of this machine.
+
+    Attributes:
+        model: name of the timm model.
+        path: of the file.
+        source: where it comes from, in words.
+        licence: as the source states it.
+        side: of the images that they were trained on, pixels.
+    """
+
+    model: str
+    path: str
+    source: str
+    licence: str
+    side: int
+
+    @property
+    def words(self) -> str:
+        """Name, source and licence."""
+        return f"{self.model}, ImageNet, from {self.source} (licence: {self.licence})"
+
+
+def usable(
+    wanted: Mapping[str, Any], local: LocalWeights | None, *, side: int | None = None
+) -> LocalWeights | None:
+    """The local weights, if wishes and images allow their use.
+
+    Args:
+        wanted: settings by name that the user gave.
+        local: of the model that was asked for, or of `LOCAL_MODEL`.
+        side: of the training images; None when it is not chosen yet.
+    """
+    asked = wanted.get("pretrained")
+    if local is None or asked is False or wanted.get("weights_file") is not None:
+        return None
+    if "model" in wanted and wanted["model"] != local.model:
+        return None
+    return local if asked or side is None or side >= LEAST_SIDE else None
+
+
+def is_pretrained(wanted: Mapping[str, Any], local: LocalWeights | None) -> bool:
+    """Whether training begins with pretrained weights; `local` is what `usable` gave."""
+    given = wanted.get("weights_file") is not None
+    return bool(wanted.get("pretrained", given or local is not None))
+
+
+def weight_decisions(
+    wanted: Mapping[str, Any], local: LocalWeights | None, scratch: Decision
+) -> list[Decision]:
+    """Model, and where its first weights come from.
+
+    Args:
+        local: what `usable` gave.
+        scratch: the model when there are none.
+    """
+    if local is not None:
+        return [
+            Decision(
+                name="model",
+                value=local.model,
+                reason="its pretrained weights are on this machine; on waste photos and blood "
+                "cells they "
+                "reached more in less time than a network from scratch (benchmarks/RESULTS.md)",
+                origin="default",
+            ),
+            Decision(
+                name="pretrained",
+                value=True,
+                reason=f"weights are at hand: {local.words}; --no-pretrained trains from scratch",
+                origin="default",
+            ),
+            Decision(
+                name="weights_file", value=local.path, reason=f"{local.words}", origin="default"
+            ),
+        ]
+    given = wanted.get("weights_file") is not None
+    return [
+        scratch,
+        Decision(
+            name="pretrained",
+            value=given,
+            reason="a file with weights was given"
+            if given
+            else "no pretrained weights are used from this machine, and nothing is downloaded "
+            "unless asked for with --pretrained",
+            origin="default",
+        ),
+        Decision(
+            name="weights_file",
+            value=None,
+            reason="no local weights were named or are used",
+            origin="default",
+        ),
+    ]
+
+
+def fine_tuning(
+    wanted: Mapping[str, Any], *, pretrained: bool, n_train: int, ratio: float
+) -> Decision:
+    """What is trained.
+
+    Args:
+        wanted: settings by name that the user gave.
+        pretrained: whether the network has pretrained weights.
+        n_train: training images.
+        ratio: of the largest class to the smallest.
+    """
+    value: FineTuning
+    if not pretrained:
+        value, reason = "full", "a network from scratch has nothing to keep"
+    else:
+        value, reason = "full", "TODO"
+    return Decision(
+        name="fine_tuning",
+        value=value,
+        reason=reason,
+        origin="audit" if pretrained else "default",
+    )
+
+
+def epochs_of(mode: FineTuning, n_train: int) -> Decision:
+    """Passes over the training images, or over their features."""
+    if mode == "head":
+        value, reason = HEAD_EPOCHS, "of the last layer over cached features; more fits noise"
+    else:
+        value = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(IMAGE_VIEWS / max(n_train, 1))))
+        reason = (
+            f"about {IMAGE_VIEWS:,} image views, at least {LEAST_EPOCHS} and at most "
+            f"{MOST_EPOCHS} passes over {n_train:,} images: the network can see already"
+        )
+    return Decision(name="epochs", value=value, reason=reason, origin="audit")
+
+
+def rate_of(mode: FineTuning, rate: float, rule: str) -> tuple[float, str]:
+    """The peak rate and its rule in words, from those of a training from scratch."""
+    if mode == "head":
+        return rate, rule
+    return float(f"{RATE_SHARE * rate:.3g}"), (
+        f"{RATE_SHARE:g} of the rate from scratch ({rule}): pretrained layers are near a good place"
+    )
+
+
+def refuse_contradictions(settings: Settings) -> None:
+    """Raise InputError where pretrained weights and another setting exclude each other."""
+    mode = settings.fine_tuning
+    if settings.weights_file and not settings.pretrained:
+        raise InputError(
+            "A file with weights is named, and pretrained weights are not wanted.",
+            remedy="Leave --weights-file or --no-pretrained away.",
+        )
+    if settings.model == "tutorial" and settings.pretrained:
+        raise InputError(
+            "The tutorial's network has no pretrained weights.",
+            remedy="Leave --pretrained and --weights-file away, or choose another --model.",
+        )
+    if settings.normalisation == "backbone" and not settings.pretrained:
+        raise InputError(
+            "--normalisation backbone needs pretrained weights: an untrained backbone has no "
+            "statistics of its own.",
+            remedy="Add --pretrained or --weights-file, or use --normalisation dataset.",
+        )
+    if mode != "full" and not settings.pretrained:
+        raise InputError(
+            f"--fine-tuning {mode} keeps weights of the network as they are, and these are random.",
+            remedy="Add --pretrained or --weights-file, or leave --fine-tuning away.",
+        )
+    if mode == "head" and settings.ema_decay > 0:
+        raise InputError(
+            "--fine-tuning head learns one layer to its end; there is nothing to average, and "
+            f"ema_decay is {settings.ema_decay:g}.",
+            remedy="Set ema_decay to 0, or use --fine-tuning light.",
+        )
+    if mode == "head" and "ldam-drw" in settings.imbalance:
+        raise InputError(
+            "--fine-tuning head learns a linear layer, and ldam-drw needs one of cosines.",
+            remedy="Choose another --imbalance, or --fine-tuning full.",
+        )
