@@ -24,7 +24,7 @@ LARGEST_SIDE_PRETRAINED = 128
 """Pixels, without an accelerator. From scratch it is less: those trainings need more passes."""
 
 
-HEAD_EPOCHS = 10
+HEAD_VIEWS, HEAD_EPOCHS, MOST_HEAD_EPOCHS = 16_000, 10, 100
 IMAGE_VIEWS, LEAST_EPOCHS, MOST_EPOCHS = 10_000, 3, 10
 RATE_SHARE = 0.25
 
@@ -154,7 +154,11 @@ def fine_tuning(
 def epochs_of(mode: FineTuning, n_train: int) -> Decision:
     """Passes over the training images, or over their features."""
     if mode == "head":
-        value, reason = HEAD_EPOCHS, "of the last layer over cached features; more fits noise"
+        value = min(MOST_HEAD_EPOCHS, max(HEAD_EPOCHS, round(HEAD_VIEWS / max(n_train, 1))))
+        reason = (
+            f"of the last layer over cached features, about {HEAD_VIEWS:,} of them, at least "
+            f"{HEAD_EPOCHS} and at most {MOST_HEAD_EPOCHS} passes; twice as many gave nothing more"
+        )
     else:
         value = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(IMAGE_VIEWS / max(n_train, 1))))
         reason = (

@@ -55,8 +55,9 @@ FIRST_HEAD = {
     "batch_size": 64,
     "clip_norm": 0.0,
 }
-FIRST_EPOCHS = 10
-"""How the head is learned that light and full fine-tuning begin with."""
+FIRST_VIEWS, FIRST_EPOCHS = 32_000, 10
+"""How the head is learned that light and full fine-tuning begin with: about so many views, in at
+least so many passes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +65,11 @@ class _Features:
     """Of one job.
 
     Args:
-        train: (V, N, D) float32, standardised by `mean` and `std`.
+        train: (V, N, D) float32, less `mean` and divided by `scale`.
         targets: (N,) int64.
         val, val_targets: of the validation images, (M, D) and (M,).
-        mean, std: (D,) of the training features.
+        mean: (D,) of the training features.
+        scale: their deviation, pooled over all features.
     """
 
     train: Tensor
@@ -75,7 +77,7 @@ class _Features:
     val: Tensor
     val_targets: Rows
     mean: Tensor
-    std: Tensor
+    scale: float
 
 
 def fit_head(job: Job, *, stop: Callable[[], bool], on_event: Callable[[Event], None]) -> Progress:
@@ -168,7 +170,8 @@ def begin_with_head(
     else:
         job.classifier.to(fabric.device)
         features = _features(job, layer, fabric=fabric, stop=stop, on_event=on_event)
-        update = {**FIRST_HEAD, "epochs": max(FIRST_EPOCHS, settings.epochs)}
+        epochs = max(FIRST_EPOCHS, round(FIRST_VIEWS / max(1, len(features.targets))))
+        update = {**FIRST_HEAD, "epochs": epochs}
         *_, (head, _) = _learned(features, job, settings.model_copy(update=update))
         weight, bias = _folded(head, features)
         kept = {"weight": weight.contiguous(), "bias": bias.contiguous()}
@@ -210,14 +213,17 @@ def _features(
 
     train = torch.stack([made(rows[0], view) for view in range(views)])
     flat = train.flatten(0, 1)
-    mean, std = flat.mean(dim=0), flat.std(dim=0, unbiased=False).clamp_min(1e-6)
+    mean = flat.mean(dim=0)
+    # One scale for all: a feature that hardly ever fires on these images would get a weight that
+    # makes the loss explode as soon as the layers below it move, or an unseen image makes it fire.
+    scale = float((flat - mean).pow(2).mean().sqrt()) or 1.0
     return _Features(
-        train=(train - mean) / std,
+        train=(train - mean) / scale,
         targets=torch.from_numpy(labels[rows[0]]),
-        val=(made(rows[1], 0) - mean) / std,
+        val=(made(rows[1], 0) - mean) / scale,
         val_targets=labels[rows[1]],
         mean=mean,
-        std=std,
+        scale=scale,
     )
 
 
@@ -270,7 +276,7 @@ def _learned(
 def _folded(head: nn.Linear, features: _Features) -> tuple[Tensor, Tensor]:
     """Weight and bias on features as the network gives them."""
     with torch.no_grad():
-        weight = head.weight / features.std
+        weight = head.weight / features.scale
         return weight, head.bias - weight @ features.mean
 
 
