@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,45 +21,39 @@ def recipe(
     counts: tuple[int, ...] = (500, 50, 20),
     *,
     local: LocalWeights | None = HERE,
-    side: int = 64,
     **wishes: Any,
 ) -> Recipe:
-    own = replace(SIDE, value=side)
-    return decide(audit(counts), side=own, machine=CPU, wishes=wishes, local=local)
+    return decide(audit(counts), side=SIDE, machine=CPU, wishes=wishes, local=local)
 
 
-def test_weights_that_are_here_are_used_and_named() -> None:
-    chosen = recipe()
+def test_weights_that_are_here_are_used_where_asked_for_and_named() -> None:
+    chosen = recipe(pretrained=True)
     settings = chosen.settings
     assert (settings.model, settings.pretrained) == (LOCAL_MODEL, True)
     assert settings.weights_file == "/shelf/w.pth"
     assert settings.normalisation == "backbone"
-    reason = decision(chosen, "pretrained").reason
-    for told in ("the package shelf 1.0", "MIT", "--no-pretrained"):
-        assert told in reason
+    reason = decision(chosen, "weights_file").reason
+    assert "the package shelf 1.0" in reason
+    assert "MIT" in reason
 
 
-@pytest.mark.parametrize(
-    ("local", "side", "wishes"),
-    [
-        (None, 64, {}),
-        (HERE, 64, {"pretrained": False}),
-        (HERE, 64, {"model": "resnet18"}),
-        (HERE, 48, {}),
-    ],
-)
-def test_else_a_training_is_from_scratch_as_before(
-    local: LocalWeights | None, side: int, wishes: dict[str, Any]
-) -> None:
-    chosen = recipe(local=local, side=side, **wishes).settings
-    plain = recipe(local=None, side=side, **wishes).settings
-    assert chosen == plain
+@pytest.mark.parametrize("wishes", [{}, {"pretrained": False}, {"model": "resnet18"}])
+def test_else_a_training_is_from_scratch_as_before(wishes: dict[str, Any]) -> None:
+    chosen = recipe(**wishes).settings
+    assert chosen == recipe(local=None, **wishes).settings
     assert not chosen.pretrained
     assert chosen.fine_tuning == "full"
 
 
+def test_weights_at_hand_are_told_of_and_so_is_why_they_are_not_used() -> None:
+    reason = decision(recipe(), "pretrained").reason
+    for told in ("--pretrained uses those", "the package shelf 1.0", "blood cells"):
+        assert told in reason
+    assert "--pretrained uses those" not in decision(recipe(local=None), "pretrained").reason
+
+
 def test_a_wish_for_pretrained_weights_downloads_only_what_is_not_here() -> None:
-    assert recipe(pretrained=True, side=32).settings.weights_file == "/shelf/w.pth"
+    assert recipe(pretrained=True).settings.weights_file == "/shelf/w.pth"
     asked = recipe(local=None, pretrained=True).settings
     assert (asked.model, asked.pretrained, asked.weights_file) == ("resnet10t", True, None)
     named = recipe(weights_file="own.pth", model="resnet18").settings
@@ -68,10 +61,19 @@ def test_a_wish_for_pretrained_weights_downloads_only_what_is_not_here() -> None
 
 
 def test_weights_of_another_model_are_not_usable() -> None:
-    assert usable({"model": LOCAL_MODEL}, HERE) == HERE
+    assert usable({"model": LOCAL_MODEL, "pretrained": True}, HERE) == HERE
     assert usable({"model": "resnet18", "pretrained": True}, HERE) is None
-    assert usable({}, HERE, side=32) is None
-    assert usable({"pretrained": True}, HERE, side=32) == HERE
+    assert usable({"pretrained": True, "weights_file": "own.pth"}, HERE) is None
+    assert usable({}, HERE) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "mode"), [((200, 100), "head"), ((400, 100), "full"), ((60_000, 100), "full")]
+)
+def test_what_is_trained_follows_the_number_of_images(counts: tuple[int, ...], mode: str) -> None:
+    chosen = decision(recipe(counts, pretrained=True), "fine_tuning")
+    assert (chosen.value, chosen.origin) == (mode, "audit")
+    assert f"{sum(counts):,}" in chosen.reason
 
 
 def test_pretrained_networks_get_larger_images_without_an_accelerator() -> None:
@@ -89,8 +91,14 @@ def test_pretrained_networks_get_larger_images_without_an_accelerator() -> None:
         ({"pretrained": False, "weights_file": "w.pth"}, "pretrained weights are not wanted"),
         ({"pretrained": False, "fine_tuning": "head"}, r"these are random.*Add --pretrained"),
         ({"pretrained": False, "fine_tuning": "light"}, r"these are random.*Add --pretrained"),
-        ({"fine_tuning": "head", "ema_decay": 0.9}, r"nothing to average.*--fine-tuning light"),
-        ({"fine_tuning": "head", "imbalance": ["ldam-drw"]}, r"one of cosines.*--imbalance"),
+        (
+            {"pretrained": True, "fine_tuning": "head", "ema_decay": 0.9},
+            r"nothing to average.*--fine-tuning light",
+        ),
+        (
+            {"pretrained": True, "fine_tuning": "head", "imbalance": ["ldam-drw"]},
+            r"one of cosines.*--imbalance",
+        ),
         ({"fine_tuning": "most"}, r"fine_tuning cannot be 'most'"),
     ],
 )
@@ -104,27 +112,33 @@ def test_what_a_head_alone_cannot_have_is_never_our_own_contradiction(
     wishes: dict[str, Any],
 ) -> None:
     for counts in ((60, 20, 5), (500, 50, 20), (60_000, 5_000, 100)):
-        assert recipe(counts, **wishes).settings.fine_tuning != "head"
+        assert recipe(counts, pretrained=True, **wishes).settings.fine_tuning != "head"
 
 
 def test_rate_and_passes_follow_what_is_trained() -> None:
-    head = recipe(fine_tuning="head").settings
-    full = recipe(fine_tuning="full").settings
+    head = recipe(pretrained=True, fine_tuning="head").settings
+    full = recipe(pretrained=True, fine_tuning="full").settings
     assert (head.learning_rate, full.learning_rate) == (0.002, 0.0005)
     assert head.epochs == 28  # 16,000 features
-    assert recipe((900, 100), fine_tuning="light").settings.epochs == 10  # 10,000 views
-    assert recipe((90_000, 10_000), fine_tuning="light").settings.epochs == 3
+    assert (
+        recipe((900, 100), pretrained=True, fine_tuning="light").settings.epochs == 10
+    )  # 10,000 views
+    assert recipe((90_000, 10_000), pretrained=True, fine_tuning="light").settings.epochs == 3
     assert decide(
-        audit((500, 50)), side=SIDE, machine=GPU, wishes={"fine_tuning": "full"}, local=HERE
+        audit((500, 50)),
+        side=SIDE,
+        machine=GPU,
+        wishes={"pretrained": True, "fine_tuning": "full"},
+        local=HERE,
     ).settings.pretrained
 
 
 def test_a_head_is_corrected_in_its_loss() -> None:
-    assert recipe(fine_tuning="head").settings.imbalance == ("logit-adjustment",)
-    assert recipe(fine_tuning="full").settings.imbalance == ("balanced-sampling",)
-    assert recipe((50, 40), fine_tuning="head").settings.imbalance == ()
+    assert recipe(pretrained=True, fine_tuning="head").settings.imbalance == ("logit-adjustment",)
+    assert recipe(pretrained=True, fine_tuning="full").settings.imbalance == ("balanced-sampling",)
+    assert recipe((50, 40), pretrained=True, fine_tuning="head").settings.imbalance == ()
 
 
 def test_a_recipe_passed_back_is_the_same() -> None:
-    text = recipe().to_yaml()
-    assert Recipe.from_yaml(text, where="recipe.yaml") == recipe()
+    text = recipe(pretrained=True).to_yaml()
+    assert Recipe.from_yaml(text, where="recipe.yaml") == recipe(pretrained=True)

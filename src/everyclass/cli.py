@@ -190,8 +190,7 @@ def train(
         bool | None,
         typer.Option(
             "--pretrained/--no-pretrained",
-            help="Start from ImageNet weights, downloaded if they are not on this machine; or from "
-            "scratch. Left out: from weights that are here, and nothing is downloaded.",
+            help="Start from ImageNet weights: those on this machine, else downloaded by timm.",
             show_default=False,
         ),
     ] = None,

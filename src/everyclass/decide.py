@@ -114,8 +114,7 @@ def decide(
             remedy=f"Recipes are: {', '.join(PRESETS)}, or a YAML file.",
         )
     wanted = {**(PRESETS[preset] if preset else {}), **check_wishes(wishes, where="options")}
-    used = usable(wanted, local, side=side.value)
-    facts = _Facts(audit=audit, machine=machine, wanted=wanted, local=used)
+    facts = _Facts(audit=audit, machine=machine, wanted=wanted, local=local)
     decisions: dict[str, Decision] = {"image_size": side}
     for decision in _own_decisions(facts):
         wish = wanted.get(decision.name, decision.value)
@@ -140,7 +139,7 @@ class _Facts:
 
     @property
     def pretrained(self) -> bool:
-        return is_pretrained(self.wanted, self.local)
+        return is_pretrained(self.wanted, usable(self.wanted, self.local))
 
     @property
     def own_fine_tuning(self) -> Decision:

@@ -15,18 +15,23 @@ from everyclass.recipe import Decision
 from everyclass.settings import FineTuning, Settings
 
 LOCAL_MODEL = "tf_efficientnet_lite0"
-"""The network that is trained where its weights are on this machine and no other is asked for."""
-
-LEAST_SIDE = 64
-"""Pixels. Local weights are used unasked from here on; smaller images were not measured."""
+"""What `--pretrained` trains where its weights are on this machine and no other is named."""
 
 LARGEST_SIDE_PRETRAINED = 128
 """Pixels, without an accelerator. From scratch it is less: those trainings need more passes."""
 
 
+FEW_IMAGES = 500
 HEAD_VIEWS, HEAD_EPOCHS, MOST_HEAD_EPOCHS = 16_000, 10, 100
 IMAGE_VIEWS, LEAST_EPOCHS, MOST_EPOCHS = 10_000, 3, 10
 RATE_SHARE = 0.25
+
+
+NOT_UNASKED = (
+    "ImageNet's features helped on waste photos and not on blood cells, where a training from scratch "
+    "was better in the same time (benchmarks/RESULTS.md)"
+)
+"""Why pretrained weights are used where they are asked for, and not wherever they are at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +58,16 @@ class LocalWeights:
         return f"{self.model}, ImageNet, from {self.source} (licence: {self.licence})"
 
 
-def usable(
-    wanted: Mapping[str, Any], local: LocalWeights | None, *, side: int | None = None
-) -> LocalWeights | None:
-    """The local weights, if wishes and images allow their use.
+def usable(wanted: Mapping[str, Any], local: LocalWeights | None) -> LocalWeights | None:
+    """The local weights, if pretrained ones are asked for and these fit.
 
     Args:
         wanted: settings by name that the user gave.
         local: of the model that was asked for, or of `LOCAL_MODEL`.
-        side: of the training images; None when it is not chosen yet.
     """
-    asked = wanted.get("pretrained")
-    if local is None or asked is False or wanted.get("weights_file") is not None:
+    if local is None or not wanted.get("pretrained") or wanted.get("weights_file") is not None:
         return None
-    if "model" in wanted and wanted["model"] != local.model:
-        return None
-    return local if asked or side is None or side >= LEAST_SIDE else None
+    return local if wanted.get("model", local.model) == local.model else None
 
 
 def is_pretrained(wanted: Mapping[str, Any], local: LocalWeights | None) -> bool:
@@ -83,48 +82,33 @@ def weight_decisions(
     """Model, and where its first weights come from.
 
     Args:
-        local: what `usable` gave.
-        scratch: the model when there are none.
+        wanted: settings by name that the user gave.
+        local: of the model that was asked for, or of `LOCAL_MODEL`; used or not.
+        scratch: the model when they are not used.
     """
-    if local is not None:
+    used = usable(wanted, local)
+    if used is not None:
+        why = f"on this machine: {used.words}"
         return [
-            Decision(
-                name="model",
-                value=local.model,
-                reason="its pretrained weights are on this machine; on waste photos and blood "
-                "cells they "
-                "reached more in less time than a network from scratch (benchmarks/RESULTS.md)",
-                origin="default",
-            ),
-            Decision(
-                name="pretrained",
-                value=True,
-                reason=f"weights are at hand: {local.words}; --no-pretrained trains from scratch",
-                origin="default",
-            ),
-            Decision(
-                name="weights_file", value=local.path, reason=f"{local.words}", origin="default"
-            ),
+            _own("model", used.model, "its pretrained weights are on this machine"),
+            _own("pretrained", False, NOT_UNASKED),
+            _own("weights_file", used.path, why),
         ]
     given = wanted.get("weights_file") is not None
+    reason = "nothing is downloaded unless asked for with --pretrained or --weights-file"
+    if given:
+        reason = "a file with weights was given"
+    elif local is not None and "pretrained" not in wanted:
+        reason = f"{NOT_UNASKED}; --pretrained uses those that are at hand: {local.words}"
     return [
         scratch,
-        Decision(
-            name="pretrained",
-            value=given,
-            reason="a file with weights was given"
-            if given
-            else "no pretrained weights are used from this machine, and nothing is downloaded "
-            "unless asked for with --pretrained",
-            origin="default",
-        ),
-        Decision(
-            name="weights_file",
-            value=None,
-            reason="no local weights were named or are used",
-            origin="default",
-        ),
+        _own("pretrained", given, reason),
+        _own("weights_file", None, "no local weights were named, or are used"),
     ]
+
+
+def _own(name: str, value: Any, reason: str) -> Decision:
+    return Decision(name=name, value=value, reason=reason, origin="default")
 
 
 def fine_tuning(
@@ -138,17 +122,21 @@ def fine_tuning(
         n_train: training images.
         ratio: of the largest class to the smallest.
     """
-    value: FineTuning
     if not pretrained:
-        value, reason = "full", "a network from scratch has nothing to keep"
-    else:
-        value, reason = "full", "TODO"
-    return Decision(
-        name="fine_tuning",
-        value=value,
-        reason=reason,
-        origin="audit" if pretrained else "default",
+        reason = "a network from scratch has nothing to keep"
+        return _own("fine_tuning", "full", reason)
+    impossible = "ldam-drw" in wanted.get("imbalance", ()) or wanted.get("ema_decay", 0) > 0
+    few = n_train < FEW_IMAGES and not impossible
+    value: FineTuning = "head" if few else "full"
+    reason = (
+        f"{n_train:,} training images are fewer than {FEW_IMAGES:,}, too few to move millions of "
+        "weights by (a rule of thumb, not measured here)"
+        if few
+        else f"with {n_train:,} training images and classes of ratio {ratio:.0f}; at the same side "
+        "it was better than light and head on waste photos and on blood cells; head takes a quarter "
+        "to a third of its time (benchmarks/RESULTS.md)"
     )
+    return Decision(name="fine_tuning", value=value, reason=reason, origin="audit")
 
 
 def epochs_of(mode: FineTuning, n_train: int) -> Decision:

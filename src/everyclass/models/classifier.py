@@ -7,7 +7,7 @@ doubled. Knows no data, no classes' names and no decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from everyclass.errors import InputError
-from everyclass.models.freezing import modules_of
 
 LEAST_CHANNELS = 8
 """Of a 1x1 convolution with a stride, from which its backward pass is safe in the channels-last
@@ -82,27 +81,6 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(shape))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(shape))
         self.channels_last = suits_channels_last(network)
-        self.frozen: tuple[str, ...] = ()
-
-    def freeze(self, parameters: Collection[str]) -> None:
-        """Keep these parameters of the network as they are, and with them the statistics and the
-        dropout of the modules that have no others: those stay in evaluation mode.
-
-        Args:
-            parameters: names in the network.
-        """
-        for name, parameter in self.network.named_parameters():
-            if name in parameters:
-                parameter.requires_grad_(False)
-        self.frozen = modules_of(self.network, parameters)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Classifier:
-        """As for every module, but for what is frozen."""
-        super().train(mode)
-        for path in self.frozen:
-            self.network.get_submodule(path).eval()
-        return self
 
     @property
     def memory_format(self) -> torch.memory_format:

@@ -11,6 +11,7 @@ from typing import Any
 
 import timm
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from everyclass.errors import InputError
 
@@ -40,6 +41,32 @@ def early_parameters(network: nn.Module, name: str) -> tuple[str, ...]:
     order = sorted(groups)
     trained = max(2, round(TRAINED_SHARE * len(order)))
     return tuple(name for group in order[:-trained] for name in groups[group])
+
+
+def freeze(network: nn.Module, parameters: Collection[str]) -> None:
+    """Keep the named parameters as they are, and every statistic of batch normalisation.
+
+    The modules that have frozen parameters alone, and every batch normalisation, stay in evaluation
+    mode whatever is called on the network. With the statistics of small batches of other images,
+    features are no longer those that the pretrained layers and the first head know.
+
+    Args:
+        network: changed in place; copies of it behave alike.
+        parameters: names of those that are not trained; none for all to be trained.
+    """
+    named = set(parameters)
+    for name, parameter in network.named_parameters():
+        if name in named:
+            parameter.requires_grad_(False)
+    frozen = [network.get_submodule(path) for path in modules_of(network, named)]
+    normed = [one for one in network.modules() if isinstance(one, _BatchNorm)]
+    for module in (*frozen, *normed):
+        module.eval()
+        setattr(module, "train", _stay)  # noqa: B010
+
+
+def _stay(mode: bool = True) -> None:
+    """In the place of `train` of a module that stays in evaluation mode; `eval` calls it too."""
 
 
 def modules_of(network: nn.Module, parameters: Collection[str]) -> tuple[str, ...]:

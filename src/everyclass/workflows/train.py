@@ -20,7 +20,7 @@ from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.models.backbones import Backbone, build_backbone, last_layer, refuse_unknown
 from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
-from everyclass.models.freezing import early_parameters
+from everyclass.models.freezing import early_parameters, freeze
 from everyclass.models.pretrained import find_weights
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
@@ -230,8 +230,10 @@ class _Materials:
             scale=1.0 if settings.normalisation == "raw" else 255.0,
         )
         classifier = Classifier(backbone.network, preprocessing)
-        if settings.fine_tuning == "light":
-            classifier.freeze(early_parameters(backbone.network, settings.model))
+        if settings.pretrained and settings.fine_tuning != "head":
+            light = settings.fine_tuning == "light"
+            early = early_parameters(backbone.network, settings.model) if light else ()
+            freeze(backbone.network, early)
         classifier.lay_out(channels_last=settings.memory_format == "channels_last")
         return Job(
             run=run,
