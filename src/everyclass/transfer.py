@@ -133,8 +133,8 @@ def fine_tuning(
         "weights by (a rule of thumb, not measured here)"
         if few
         else f"{n_train:,} training images, classes of ratio {ratio:.0f}: at 64 px "
-        "and 3 epochs it reached a balanced accuracy of 0.86 on 1,960 blood cells and 0.82 on 1,718 "
-        "waste photos, head 0.66 and 0.73 in a third of the time (benchmarks/RESULTS.md)"
+        "and 3 epochs it reached a balanced accuracy of 0.86 on 1,960 blood cells and 0.82 on "
+        "1,718 waste photos, head 0.66 and 0.73 in a third of the time (benchmarks/RESULTS.md)"
     )
     return Decision(name="fine_tuning", value=value, reason=reason, origin="audit")
 
