@@ -8,7 +8,7 @@ All arms get the same manifest (`sets.py`), so the same training, validation and
 same side and number of epochs, a ResNet-18 from scratch unless an arm says otherwise, and are
 judged on the same test images, which are about even.
 
-- ours: `everyclass train` with its defaults. `ours-resnet18` is the same on a ResNet-18.
+- ours: `everyclass train` with its defaults from scratch. ours-resnet18: the same on a ResNet-18.
 - ce, weights, sampler, balanced-softmax, post-hoc, and others by `--imbalance NAME`: our loop on a
   ResNet-18 with that correction and no other; models are chosen by validation balanced accuracy.
 - both: balanced weights on a balanced sampler, the usual mistake; our loop refuses it, so
@@ -46,14 +46,15 @@ from everyclass.stats.confusion import balanced_accuracy, confusion_matrix, macr
 
 HERE = Path(__file__).parent
 UNCORRECTED = ["--set", "tau_sweep=false"]
+SCRATCH = ["--no-pretrained", "--model", "resnet18"]
 OURS: dict[str, list[str]] = {
-    "ours": [],
-    "ours-resnet18": ["--model", "resnet18"],
-    "ce": ["--model", "resnet18", "--imbalance", "none", *UNCORRECTED],
-    "weights": ["--model", "resnet18", "--imbalance", "weights-balanced", *UNCORRECTED],
-    "sampler": ["--model", "resnet18", "--imbalance", "balanced-sampling", *UNCORRECTED],
-    "balanced-softmax": ["--model", "resnet18", "--imbalance", "logit-adjustment", *UNCORRECTED],
-    "post-hoc": ["--model", "resnet18", "--imbalance", "none"],
+    "ours": ["--no-pretrained"],
+    "ours-resnet18": [*SCRATCH],
+    "ce": [*SCRATCH, "--imbalance", "none", *UNCORRECTED],
+    "weights": [*SCRATCH, "--imbalance", "weights-balanced", *UNCORRECTED],
+    "sampler": [*SCRATCH, "--imbalance", "balanced-sampling", *UNCORRECTED],
+    "balanced-softmax": [*SCRATCH, "--imbalance", "logit-adjustment", *UNCORRECTED],
+    "post-hoc": [*SCRATCH, "--imbalance", "none"],
 }
 PEERS = {"torchvision": [], "both": ["--plain", "--weights", "--sampler"]}
 ARMS = (*OURS, *PEERS, "fastai")

@@ -112,6 +112,7 @@ def main() -> None:
                 *["train", str(source), "--out", str(arguments.out / f"{of.name}-{arm}")],
                 *["--overwrite", "--quiet", "--json", str(result), "--epochs", str(of.epochs)],
                 *["--image-size", str(of.side), "--learning-rate", str(rates[arm])],
+                "--no-pretrained",
             )
             score = json.loads(result.read_text())["balanced_accuracy"]
             print(f"{of.name}: {arm:5} rate {rates[arm]:g}: balanced accuracy {score:.3f}")

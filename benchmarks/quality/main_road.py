@@ -110,7 +110,7 @@ def run_cell(of: Set, arm: str, seed: int, source: Path, out: Path) -> dict[str,
     result = out / f"{run.name}.json"
     started = time.perf_counter()
     everyclass(
-        *["train", str(source), "--out", str(run), "--overwrite", "--quiet"],
+        *["train", str(source), "--out", str(run), "--overwrite", "--quiet", "--no-pretrained"],
         *["--epochs", str(of.epochs), "--seed", str(seed), "--json", str(result)],
         *arm_options(arm, of),
     )

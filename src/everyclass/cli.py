@@ -194,7 +194,19 @@ def train(
         str | None, typer.Option(help="dataset, imagenet, backbone, none or raw.")
     ] = None,
     pretrained: Annotated[
-        bool | None, typer.Option("--pretrained", help="Start from ImageNet weights.")
+        bool | None,
+        typer.Option(
+            "--pretrained/--no-pretrained",
+            help="Start from ImageNet weights: those on this machine, else downloaded by timm.",
+            show_default=False,
+        ),
+    ] = None,
+    fine_tuning: Annotated[
+        str | None,
+        typer.Option(
+            help="What is trained of a pretrained network: head (on features computed once), "
+            "light (the last stages too) or full."
+        ),
     ] = None,
     weights_file: Annotated[
         str | None, typer.Option(help="Local file with pretrained weights.")
@@ -260,6 +272,7 @@ def train(
         "normalisation": normalisation,
         "pretrained": pretrained,
         "weights_file": weights_file,
+        "fine_tuning": fine_tuning,
         "selection": selection,
         "early_stop_epochs": early_stop_epochs,
         "clip_norm": clip_norm,

@@ -53,6 +53,7 @@ Selection = Literal["balanced_accuracy", "macro_f1", "accuracy", "last"]
 Precision = Literal["fp32", "bf16", "fp16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Device = Literal["cpu", "cuda", "mps"]
+FineTuning = Literal["head", "light", "full"]
 
 
 def _as_tuple(value: object) -> object:
@@ -71,6 +72,9 @@ class Settings(BaseModel):
     model: str = Field(min_length=1, description="'tutorial' or a timm model name")
     pretrained: bool = Field(description="start from weights trained on ImageNet")
     weights_file: str | None = Field(description="local file with pretrained weights")
+    fine_tuning: FineTuning = Field(
+        description="what is trained: the last layer, the last stages as well, or everything"
+    )
     normalisation: Normalisation = Field(description="what mean and std the inputs get")
     mean: tuple[float, float, float] = Field(description="channel means, of values in [0, 1]")
     std: tuple[float, float, float] = Field(description="channel standard deviations, > 0")

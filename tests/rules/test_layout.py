@@ -27,6 +27,7 @@ BANDS = {
     "settings": 2,
     "recipe": 2,
     "decide": 2,
+    "transfer": 2,
     "run_folder": 2,
     "imbalance": 3,
     "models": 3,

@@ -35,19 +35,17 @@ def short_sides(table: ImageTable, *, seed: int) -> tuple[int, ...]:
     return tuple(side for side in found if side is not None)
 
 
-def side_for(short_sides: Sequence[int], *, accelerator: bool) -> tuple[int, int]:
-    """The side of the square training images, and the largest one that may be chosen.
+def side_for(short_sides: Sequence[int], *, cap: int) -> int:
+    """The side of the square training images: the largest of `SIDES` that enlarges less than half
+    of them.
 
     Args:
         short_sides: in pixels, at least one.
-        accelerator: without one, pixels cost the user's time.
-    Returns:
-        The largest of `SIDES` that enlarges less than half of the images, up to the cap; the cap.
+        cap: the largest one that may be chosen.
     """
-    cap = SIDES[-1] if accelerator else LARGEST_SIDE_WITHOUT_ACCELERATOR
     median = sorted(short_sides)[len(short_sides) // 2]
     fitting = [side for side in SIDES if side <= min(median, cap)]
-    return (fitting[-1] if fitting else SIDES[0]), cap
+    return fitting[-1] if fitting else SIDES[0]
 
 
 def _short_side(path: str) -> int | None:

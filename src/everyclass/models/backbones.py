@@ -19,6 +19,7 @@ from torch import nn
 
 from everyclass.errors import InputError
 from everyclass.imbalance.margins import CosineLinear
+from everyclass.models.pretrained import find_weights, in_old_names, renamed
 from everyclass.models.tutorial import TutorialCNN
 from everyclass.seeding import stream_seed
 
@@ -100,7 +101,8 @@ def build_backbone(
         network=network,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        weights=weights_file or f"timm's {config.get('architecture', name)}, ImageNet",
+        weights=_origin(name, weights_file)
+        or f"timm's {config.get('architecture', name)}, ImageNet, downloaded",
         small_stem=changed,
         cosine_head=cosine_head,
     )
@@ -119,11 +121,17 @@ def last_layer(network: nn.Module, name: str, n_classes: int) -> tuple[str, nn.L
     ]
     if not layers:
         raise InputError(
-            f"{name} ends in no linear layer with {n_classes} outputs; a correction that works on "
-            "that layer cannot be used.",
-            remedy="Choose another --model or another --imbalance.",
+            f"{name} ends in no linear layer with {n_classes} outputs; what is done to that layer "
+            "alone cannot be done.",
+            remedy="Choose another --model or another --imbalance, or --fine-tuning full.",
         )
     return layers[-1]
+
+
+def head_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Those of the layers that timm calls the classifier of a network of its own."""
+    heads = tuple(f"{layer}." for layer in _head_layers(network))
+    return [one for name, one in network.named_parameters() if name.startswith(heads)]
 
 
 def _make_head_cosine(network: nn.Module, name: str, n_classes: int) -> None:
@@ -131,6 +139,12 @@ def _make_head_cosine(network: nn.Module, name: str, n_classes: int) -> None:
     path, last = last_layer(network, name, n_classes)
     parent, _, own = path.rpartition(".")
     setattr(network.get_submodule(parent), own, CosineLinear(last.in_features, n_classes))
+
+
+def _origin(name: str, weights_file: str | None) -> str | None:
+    """A weights file in words: where it comes from, if this machine's packages and caches tell."""
+    known = find_weights(name) if weights_file is not None else None
+    return known.words if known is not None and known.path == weights_file else weights_file
 
 
 def _from_scratch(network: nn.Module, weights: str, *, small_stem: bool) -> Backbone:
@@ -215,6 +229,8 @@ def _load_file(network: nn.Module, name: str, path: Path) -> None:
             f"{path} cannot be read as weights: {_first_line(error)}",
             remedy="Give a .safetensors file, or a .pth file that holds tensors alone.",
         ) from error
+    if in_old_names(state):
+        state = renamed(state)
     head = tuple(f"{layer}." for layer in _head_layers(network))
     own = {key: value.shape for key, value in network.state_dict().items()}
     state = {key: value for key, value in state.items() if not key.startswith(head)}

@@ -32,6 +32,7 @@ from everyclass.workflows.events import (
     Diagnosing,
     EpochDone,
     Event,
+    FeaturesMade,
     ImagesKept,
     StepsDone,
     TrainingStarted,
@@ -39,7 +40,10 @@ from everyclass.workflows.events import (
 
 SHOWN_CLASSES = 16
 TOLD_HARMS = ("invalid", "harmful")  # the audit command tells the rest
-TOLD_DECISIONS = ("image_size", "model", "epochs", "learning_rate", "imbalance", "normalisation")
+TOLD_DECISIONS = (
+    *("image_size", "model", "pretrained", "fine_tuning", "epochs", "learning_rate"),
+    *("imbalance", "normalisation"),
+)
 
 
 @dataclass(slots=True)
@@ -56,7 +60,7 @@ class TrainingView:
     _started: TrainingStarted | None = field(default=None, init=False)
     _steps: StepsDone | None = field(default=None, init=False)
     _epoch: EpochDone | None = field(default=None, init=False)
-    _audit: AuditProgress | None = field(default=None, init=False)
+    _audit: AuditProgress | FeaturesMade | None = field(default=None, init=False)
 
     def __enter__(self) -> TrainingView:
         if self.console.is_terminal and not self.quiet:
@@ -100,10 +104,17 @@ class TrainingView:
             self._epoch = event
             if self._started is not None:
                 self._line(epoch_line(event, self._started.classes))
+        elif isinstance(event, FeaturesMade):
+            self._show_features(event)
         elif isinstance(event, AuditProgress):
             self._audit = event
         if self._live is not None:
             self._live.update(self._panel())
+
+    def _show_features(self, event: FeaturesMade) -> None:
+        if not isinstance(self._audit, FeaturesMade):
+            self._line(features_line(event))
+        self._audit = event if event.done < event.total else None
 
     def say(self, sentence: str) -> None:
         """A line of its own, between two trainings."""
@@ -127,8 +138,8 @@ class TrainingView:
             self.console.print(text, soft_wrap=True)
 
     def _panel(self) -> RenderableType:
-        if self._audit is not None and self._started is None:
-            return audit_progress(self._audit)
+        if isinstance(self._audit, FeaturesMade) or (self._audit and self._started is None):
+            return counted(self._audit)
         if self._started is None or self._steps is None:
             return Text("")
         return training_panel(self._started, self._steps, self._epoch)
@@ -168,11 +179,20 @@ def told_lines(event: Event) -> list[Text]:
     return []
 
 
-def audit_progress(event: AuditProgress) -> RenderableType:
-    """One line: how many images were decoded."""
+def features_line(event: FeaturesMade) -> Text:
+    """What comes before the first step of a fine-tuning."""
+    images = "images" if event.views == 1 else f"images (training images in {event.views} views)"
+    return Text(
+        f"The network as it is sees {event.total:,} {images} once; its last layer learns from "
+        "what it makes of them."
+    )
+
+
+def counted(event: AuditProgress | FeaturesMade) -> RenderableType:
+    """One line: how many images were decoded, or seen by the network."""
     row = Table.grid(padding=(0, 1))
     row.add_row(
-        Text("auditing"),
+        Text("auditing" if isinstance(event, AuditProgress) else "computing features"),
         ProgressBar(total=event.total, completed=event.done, width=30),
         Text(f"{event.done:,} of {event.total:,} images"),
     )

@@ -7,13 +7,15 @@ function of the step, so that a resumed run needs no scheduler state.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Collection
+from typing import Any, Literal
 
 from torch import nn, optim
 
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 
 STEP_AT = (0.6, 0.85)  # shares of the training at which the "step" schedule divides by 10
+RATE_FACTOR = "rate_factor"  # of a group of an optimizer: what it makes of the rate of a step
 EXPONENTIAL_END = 0.01  # the "exponential" schedule ends at this share of the peak rate
 
 
@@ -25,6 +27,8 @@ def build_optimizer(
     momentum: float,
     weight_decay: float,
     fused: bool = True,
+    faster: Collection[nn.Parameter] = (),
+    factor: float = 1.0,
 ) -> optim.Optimizer:
     """An optimizer over the trainable parameters of `module`.
 
@@ -38,12 +42,15 @@ def build_optimizer(
         weight_decay: >= 0; decoupled for adamw, L2 for the others.
         fused: update all parameters in one kernel; not where gradients are scaled and clipped
             (fp16): a fused optimizer unscales by itself, too late for the clipping.
+        faster: parameters that learn at `factor` times the rate, in groups of their own.
+        factor: > 0.
     """
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    own = {id(parameter) for parameter in faster}
+    groups = _groups([p for p in parameters if id(p) not in own], weight_decay, learning_rate)
+    for group in _groups([p for p in parameters if id(p) in own], weight_decay, learning_rate):
+        if group["params"]:
+            groups.append({**group, "lr": factor * learning_rate, RATE_FACTOR: factor})
     # One pass over the memory instead of ten: AdamW of a ResNet-18 takes 20 ms instead of 90 on
     # two cores, where the rest of a step takes 600.
     if name == "sgd":
@@ -53,6 +60,13 @@ def build_optimizer(
     if name == "adam":
         return optim.Adam(groups, lr=learning_rate, fused=fused)
     return optim.AdamW(groups, lr=learning_rate, fused=fused)
+
+
+def _groups(parameters: list[nn.Parameter], decay: float, rate: float) -> list[dict[str, Any]]:
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay, "lr": rate},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, "lr": rate},
+    ]
 
 
 def learning_rate_at(

@@ -20,6 +20,7 @@ from everyclass.imbalance.mixing import Mixed
 from everyclass.seeding import stream_seed
 from everyclass.training.augment import Augmentation, augment
 from everyclass.training.batches import Batch
+from everyclass.training.optim import RATE_FACTOR
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Mix = Callable[[Tensor, Tensor, torch.Generator], Mixed]
@@ -78,7 +79,7 @@ def steps(
         batches: in order; their `step` names the random streams and the rate.
         loss: (logits, targets) -> mean over samples. Only a mean over samples makes a batch in
             `accumulation` parts equal to the whole batch.
-        rate: step -> learning rate.
+        rate: step -> learning rate; a group of the optimizer may have a factor on it.
         seed: the run's seed.
         accumulation: forward passes the batch is cut into.
         clip_norm: largest norm of all gradients together; 0 = no clipping.
@@ -93,7 +94,7 @@ def steps(
         generator = torch.Generator().manual_seed(stream_seed(seed, "augment", batch.step))
         learning_rate = rate(batch.step)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group.get(RATE_FACTOR, 1.0)
         optimizer.zero_grad(set_to_none=True)
         images = fabric.to_device(batch.images)
         targets = fabric.to_device(batch.targets)

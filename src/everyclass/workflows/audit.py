@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from everyclass.images.audit import examine_images, refuse_unreadable
 from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_values import Audit
-from everyclass.images.probe import short_sides, side_for
+from everyclass.images.probe import LARGEST_SIDE_WITHOUT_ACCELERATOR, short_sides, side_for
 from everyclass.images.table import ImageTable
 from everyclass.workflows.cache_folder import cache_folder
 from everyclass.workflows.cores import usable_cores
@@ -69,7 +69,7 @@ def audit_data(
     read = data.read()
     if side is None:
         sample = short_sides(read, seed=seed) or (SIDE_WHEN_UNKNOWN,)
-        side, _ = side_for(sample, accelerator=False)
+        side = side_for(sample, cap=LARGEST_SIDE_WITHOUT_ACCELERATOR)
     cache = AuditCache(cache_folder() / "audits", source=data.source, side=side) if cached else None
     state = examine_images(
         read, side=side, threads=threads or usable_cores(), cache=cache, on_progress=on_progress

@@ -36,9 +36,13 @@ DemoData = Literal["tissue", "digits", "fashion-mnist"]
 
 OURS: Mapping[DemoData, Mapping[str, Any]] = MappingProxyType(
     {
-        "tissue": {"epochs": 5, "augmentation": ("crop", "flip", "vertical-flip")},
-        "digits": {"epochs": 12, "augmentation": ("crop",)},
-        "fashion-mnist": {"epochs": 5, "augmentation": ("crop", "flip")},
+        "tissue": {
+            "pretrained": False,
+            "epochs": 5,
+            "augmentation": ("crop", "flip", "vertical-flip"),
+        },
+        "digits": {"pretrained": False, "epochs": 12, "augmentation": ("crop",)},
+        "fashion-mnist": {"pretrained": False, "epochs": 5, "augmentation": ("crop", "flip")},
     }
 )
 """What differs from the defaults: a budget that fits two minutes, and flips only where they keep

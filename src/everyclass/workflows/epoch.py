@@ -7,7 +7,7 @@ and plain values. Drives nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from everyclass.settings import Selection
+from everyclass.stats.calibration import log_softmax
+from everyclass.stats.confusion import (
+    accuracy,
+    balanced_accuracy,
+    confusion_matrix,
+    macro_f1,
+    recall,
+)
 from everyclass.training.steps import StepResult
 from everyclass.workflows.events import EpochDone
 
@@ -66,6 +75,46 @@ def shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64] | int) -> t
     """Quotients, NaN where nothing was divided by."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return tuple(float(value) for value in part / whole)
+
+
+def validation_figures(
+    logits: npt.NDArray[np.floating], targets: npt.NDArray[np.int64], shift: npt.NDArray[np.float64]
+) -> dict[str, Any]:
+    """What an `EpochDone` tells of the validation images.
+
+    Args:
+        logits: (N, C).
+        targets: (N,) class ids.
+        shift: (C,) what takes the logits to the natural prior, for the loss.
+    """
+    confusion = confusion_matrix(targets, logits.argmax(axis=1), n_classes=logits.shape[1])
+    natural = logits.astype(np.float64) + shift
+    losses = -log_softmax(natural)[np.arange(len(targets)), targets]
+    return {
+        "val_loss": float(losses.mean()),
+        "accuracy": accuracy(confusion),
+        "balanced_accuracy": balanced_accuracy(confusion),
+        "macro_f1": macro_f1(confusion),
+        "recalls": tuple(float(value) for value in recall(confusion)),
+        "predicted_shares": tuple(float(v) for v in confusion.sum(axis=0) / confusion.sum()),
+    }
+
+
+def judged(event: EpochDone, selection: Selection, best_score: tuple[float, ...]) -> EpochDone:
+    """The same event, knowing whether it is the best so far.
+
+    Args:
+        best_score: of the best epoch before; empty when there was none.
+    """
+    best = not best_score or score_of(event, selection) > best_score
+    return replace(event, best=best or selection == "last")
+
+
+def score_of(event: EpochDone, selection: Selection) -> tuple[float, ...]:
+    """What epochs are compared by: the selection metric, then the worst class's recall."""
+    worst = min(value for value in event.recalls if not math.isnan(value))
+    first = float(event.epoch) if selection == "last" else float(getattr(event, selection))
+    return first, worst
 
 
 def metrics_line(event: EpochDone, classes: tuple[str, ...], rate: float) -> dict[str, Any]:

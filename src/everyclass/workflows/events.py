@@ -58,6 +58,15 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesMade:
+    """The frozen network has seen `done` of `total` images, each in `views` views."""
+
+    done: int
+    total: int
+    views: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStarted:
     """Training begins, at `first_step` when resumed.
 
@@ -215,6 +224,7 @@ Event = (
     | AuditProgress
     | Audited
     | Decided
+    | FeaturesMade
     | TrainingStarted
     | Checked
     | StepsDone

@@ -12,7 +12,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -27,18 +27,17 @@ from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
 from everyclass.monitoring.summary import Summary
 from everyclass.run_folder import write_atomically
-from everyclass.stats.calibration import log_softmax
-from everyclass.stats.confusion import (
-    accuracy,
-    balanced_accuracy,
-    confusion_matrix,
-    macro_f1,
-    recall,
-)
 from everyclass.training.batches import Batch, Rows, steps_per_epoch, to_images, training_batches
 from everyclass.training.steps import StepResult, steps
 from everyclass.workflows.clock import Clock
-from everyclass.workflows.epoch import EpochSums, metrics_line, shares
+from everyclass.workflows.epoch import (
+    EpochSums,
+    judged,
+    metrics_line,
+    score_of,
+    shares,
+    validation_figures,
+)
 from everyclass.workflows.events import (
     Alarmed,
     BatchShown,
@@ -61,6 +60,7 @@ from everyclass.workflows.job import (
 )
 from everyclass.workflows.later import Later
 from everyclass.workflows.mixing import mix_of
+from everyclass.workflows.probe import begin_with_head
 
 LOOK_STEPS = 16
 """Steps between two looks at the watch; at 1, 2, 4 and 8 there is one too. Looks read what waits,
@@ -158,7 +158,7 @@ class _Fit:
 
     def run(self, checkpoint: bytes | None, stop: Callable[[], bool]) -> Finding | None:
         """Train; the alarm that ended it, None at the end."""
-        self._begin(checkpoint)
+        self._begin(checkpoint, stop)
         first_step = self.progress.step
         self._announce(first_step)
         alarm = self._alarm() if first_step and self._look_due() else None
@@ -198,7 +198,7 @@ class _Fit:
         self.job.run.write_json(self.job.run.findings, summary.to_dict())
         return alarm or self._ill_at_the_end(summary)
 
-    def _begin(self, checkpoint: bytes | None) -> None:
+    def _begin(self, checkpoint: bytes | None, stop: Callable[[], bool]) -> None:
         """The state to go on from, and the watch that goes with it."""
         state = None
         if checkpoint is not None:
@@ -207,6 +207,8 @@ class _Fit:
             self._load_weights(self.job.start)
             self.progress.good_steps = ()  # those checkpoints are of the training that was left
             write_atomically(self.job.run.best_weights, self._weights())
+        else:
+            begin_with_head(self.job, fabric=self.fabric, stop=stop, on_event=self.on_event)
         self.watch = Summary.nothing(step=self.progress.step)
         self.monitor = Monitor(
             classes=self.job.table.classes,
@@ -341,9 +343,8 @@ class _Fit:
 
     def _end_epoch(self, clock: Clock) -> None:
         event = self._validate(clock)
-        score = self._score(event)
         if event.best:
-            self.progress.best_score = score
+            self.progress.best_score = score_of(event, self.job.settings.selection)
             self.progress.best_epoch = event.epoch
             self.progress.epochs_without_gain = 0
             write_atomically(self.job.run.best_weights, self._weights())
@@ -360,41 +361,24 @@ class _Fit:
         self.on_event(event)
 
     def _validate(self, clock: Clock) -> EpochDone:
-        classes = len(self.job.table.classes)
         evaluated = self.average.module if self.average is not None else self.job.classifier
         logits = logits_of(evaluated, self.job.store.gather, self.val_rows, fabric=self.fabric)
         targets = self.labels[self.val_rows]
         self.monitor.observe_evaluation(torch.from_numpy(logits), torch.from_numpy(targets))
         self.monitor.end_evaluation()
-        confusion = confusion_matrix(targets, logits.argmax(axis=1), n_classes=classes)
-        natural = logits.astype(np.float64) + self.job.correction.log_shift_to_natural
-        losses = -log_softmax(natural)[np.arange(len(targets)), targets]
+        figures = validation_figures(logits, targets, self.job.correction.log_shift_to_natural)
         seen = int(self.sums.seen.sum())
         event = EpochDone(
             step=self.progress.step,
             epoch=self.progress.step // self.per_epoch - 1,
             epochs=self.job.settings.epochs,
             train_loss=float(self.sums.loss) / seen if seen else math.nan,  # all were mixed
-            val_loss=float(losses.mean()),
-            accuracy=accuracy(confusion),
-            balanced_accuracy=balanced_accuracy(confusion),
-            macro_f1=macro_f1(confusion),
-            recalls=tuple(float(value) for value in recall(confusion)),
-            predicted_shares=tuple(float(v) for v in confusion.sum(axis=0) / confusion.sum()),
             best=False,
             images_per_second=clock.pace(),
             seconds=clock.seconds(),
+            **figures,
         )
-        best = not self.progress.best_score or self._score(event) > self.progress.best_score
-        if self.job.settings.selection == "last":
-            best = True
-        return replace(event, best=best)
-
-    def _score(self, event: EpochDone) -> tuple[float, ...]:
-        """What epochs are compared by: the selection metric, then the worst class's recall."""
-        name = self.job.settings.selection
-        worst = min(value for value in event.recalls if not math.isnan(value))
-        return (float(event.epoch) if name == "last" else float(getattr(event, name)), worst)
+        return judged(event, self.job.settings.selection, self.progress.best_score)
 
     def _stale(self) -> bool:
         limit = self.job.settings.early_stop_epochs

@@ -8,8 +8,6 @@ interrupted here does the same when it goes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +23,8 @@ from everyclass.models.backbones import last_layer
 from everyclass.seeding import stream_seed
 from everyclass.stats.confusion import balanced_accuracy, confusion_matrix
 from everyclass.stats.intervals import paired_balanced_accuracy_gain
-from everyclass.training.batches import Rows
 from everyclass.workflows.correction import HeadMethod
+from everyclass.workflows.features import features_of
 from everyclass.workflows.inference import logits_of
 from everyclass.workflows.job import Job
 
@@ -76,10 +74,10 @@ def rebalance(job: Job, method: HeadMethod, *, fabric: Fabric) -> Rebalanced:
             sentence=f"Offsets of the classes: {offsets.sentence}.",
         )
     if method == "tau-norm":
-        features = _features(job, layer, val_rows, fabric)
+        features = features_of(job, layer, val_rows, fabric=fabric)
         return _tau_normalise(layer, features, val_targets, natural)
     train_rows = np.flatnonzero(codes == 0).astype(np.int64)
-    features, targets = _features(job, layer, train_rows, fabric), labels[train_rows]
+    features, targets = features_of(job, layer, train_rows, fabric=fabric), labels[train_rows]
     steps = math.ceil(len(train_rows) / HeadTraining().batch_size)
     how = HeadTraining(epochs=max(HeadTraining().epochs, math.ceil(LEAST_STEPS / steps)))
     seed = stream_seed(job.settings.seed, "head")
@@ -147,23 +145,3 @@ def _put(layer: nn.Linear, weight: Tensor, bias: Tensor | None, *, added: bool =
         layer.weight.copy_(weight)
         if bias is not None:
             layer.bias.copy_(layer.bias + bias.to(layer.bias) if added else bias.to(layer.bias))
-
-
-def _features(job: Job, layer: nn.Linear, rows: Rows, fabric: Fabric) -> Tensor:
-    """(N, D) float32 on the CPU: what the last layer gets of each image, without augmentation."""
-    parts = list[Tensor]()
-    with _noting(layer, parts):
-        logits_of(job.classifier, job.store.gather, rows, fabric=fabric)
-    return torch.cat(parts) if parts else torch.zeros(0, layer.in_features)
-
-
-@contextmanager
-def _noting(layer: nn.Linear, parts: list[Tensor]) -> Iterator[None]:
-    def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        parts.append(inputs[0].detach().float().cpu().clone())
-
-    handle = layer.register_forward_pre_hook(note)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from torch import nn
 from torch.optim import Optimizer
 
 from everyclass.errors import EveryclassError
 from everyclass.findings import Finding
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
+from everyclass.models.backbones import head_parameters
 from everyclass.models.classifier import Classifier
 from everyclass.run_folder import RunFolder
 from everyclass.settings import Settings
@@ -21,6 +23,10 @@ from everyclass.training.optim import build_optimizer, learning_rate_at
 from everyclass.workflows.correction import Correction
 
 CHECKPOINT_SECONDS = 60.0
+
+HEAD_FACTOR = 3.0
+"""Times the rate at which the last layer of a pretrained network learns: it is the one that has not
+seen a million images before."""
 
 
 class InterruptedTraining(EveryclassError):
@@ -99,7 +105,10 @@ class Fitted:
 
 
 def optimizer_of(settings: Settings, classifier: Classifier) -> Optimizer:
-    """The optimizer of a recipe."""
+    """The optimizer of a recipe; on pretrained weights the last layer learns faster."""
+    head: list[nn.Parameter] = []
+    if settings.pretrained:
+        head = head_parameters(classifier.network)
     return build_optimizer(
         settings.optimizer,
         classifier,
@@ -107,6 +116,8 @@ def optimizer_of(settings: Settings, classifier: Classifier) -> Optimizer:
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         fused=settings.precision != "fp16",
+        faster=head,
+        factor=HEAD_FACTOR,
     )
 
 

@@ -23,6 +23,7 @@ from everyclass.imbalance.weights import normalise
 from everyclass.settings import Precision, Settings
 from everyclass.training.augment import TrainingForward
 from everyclass.training.batches import Rows, steps_per_epoch, to_images, training_batches
+from everyclass.training.optim import RATE_FACTOR
 from everyclass.training.steps import Loss
 from everyclass.workflows.job import Job, rate_course
 
@@ -92,7 +93,9 @@ def _at_peak(optimizer: Optimizer, rate: float) -> Optimizer:
     """The same optimizer with the rate that the recipe asks for: where the schedule stands is told
     by `rates`, and at its end every rate would look like nothing."""
     twin = copy.copy(optimizer)
-    twin.param_groups = [{**group, "lr": rate} for group in optimizer.param_groups]
+    twin.param_groups = [
+        {**group, "lr": rate * group.get(RATE_FACTOR, 1.0)} for group in optimizer.param_groups
+    ]
     return twin
 
 

@@ -24,6 +24,7 @@ from everyclass.images.store_cache import open_shared
 from everyclass.images.table import ImageTable
 from everyclass.recipe import Recipe
 from everyclass.settings import PRESETS, Settings, check_wishes
+from everyclass.transfer import LocalWeights, is_pretrained, usable
 from everyclass.workflows.cache_folder import cache_folder, image_limit_bytes
 from everyclass.workflows.data_source import (
     DEFAULT_FRACTION,
@@ -66,6 +67,7 @@ def prepare(
     machine: Machine,
     store_folder: Path | None,
     cached: bool = False,
+    local: LocalWeights | None = None,
     on_event: Callable[[Event], None],
 ) -> Prepared:
     """Read, split, audit and decide.
@@ -76,6 +78,7 @@ def prepare(
         store_folder: where decoded images are kept for the training; None = nowhere.
         cached: keep them, and what the audit saw, for later runs on the same files (`cache_folder`)
             where they fit, and take what earlier runs kept.
+        local: pretrained weights on this machine, of the model asked for if one is.
     Raises:
         InputError: anything about the data or the wishes that does not work.
     """
@@ -92,6 +95,7 @@ def prepare(
         short_sides(read, seed=seed) or (SIDE_WHEN_UNKNOWN,),
         device=machine.device,
         wish=wanted.get("image_size"),
+        pretrained=is_pretrained(wanted, usable(wanted, local)),
     )
     threads = wanted.get("threads", machine.threads)
     store, sentence = open_store(
@@ -120,7 +124,7 @@ def prepare(
         contents=contents[rows],
         looks=Looks.of_records(state.records(), side=side.value),
         audit=audit,
-        recipe=decide(audit, side=side, machine=machine, wishes=wishes, preset=preset),
+        recipe=decide(audit, side=side, machine=machine, wishes=wishes, preset=preset, local=local),
         sentences=sentences,
     )
 

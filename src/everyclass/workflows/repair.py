@@ -32,8 +32,10 @@ from everyclass.run_folder import RunFolder
 from everyclass.training.batches import steps_per_epoch
 from everyclass.workflows.events import Answered, Diagnosing, Event
 from everyclass.workflows.fit import fit
+from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.job import Fitted, InterruptedTraining, Job, Progress
 from everyclass.workflows.own_case import own_case
+from everyclass.workflows.probe import begin_with_head
 from everyclass.workflows.remedies import Facts, Prescription, prescription, why_none
 
 BUDGET_SHARE, LEAST_BUDGET, MOST_BUDGET = 0.25, 20.0, 300.0
@@ -287,7 +289,10 @@ class _Answer:
     def _weights_of(self, point: _Point) -> dict[str, Tensor]:
         if point.checkpoint is None:
             fresh = self.make_job(self.course.recipe, self.course.run, None)
-            return fresh.classifier.state_dict()
+            settings = fresh.settings
+            fabric = make_fabric(device=settings.device, precision=settings.precision)
+            begin_with_head(fresh, fabric=fabric)
+            return {name: value.cpu() for name, value in fresh.classifier.state_dict().items()}
         content = self.job.run.read_checkpoint(point.checkpoint)
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         weights: dict[str, Tensor] = state["model"]

@@ -20,9 +20,12 @@ from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.models.backbones import Backbone, build_backbone, last_layer, refuse_unknown
 from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
+from everyclass.models.freezing import early_parameters, freeze
+from everyclass.models.pretrained import find_weights
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.settings import PRESETS, Settings
+from everyclass.transfer import LOCAL_MODEL, LocalWeights
 from everyclass.workflows.compute import measured
 from everyclass.workflows.correction import Correction, HeadMethod, build_correction
 from everyclass.workflows.data_source import DataSource
@@ -81,6 +84,7 @@ def explain(
         preset=options.preset,
         machine=machine,
         store_folder=None,
+        local=_local_weights(options),
         on_event=on_event,
     )
     settings = prepared.recipe.settings
@@ -116,6 +120,7 @@ def train(
             machine=machine,
             store_folder=run.store,
             cached=options.cached,
+            local=_local_weights(options),
             on_event=on_event,
         )
         recipe = decided(prepared, options, machine, run)
@@ -144,7 +149,10 @@ def decided(prepared: Prepared, options: TrainOptions, machine: Machine, run: Ru
     """
     settings = prepared.recipe.settings
     _correction(settings, prepared.table)  # refused before anything is published
+    _refuse_batches(options, settings)
     recipe = _with_backbone_facts(prepared.recipe, _backbone(settings, prepared.table))
+    if settings.fine_tuning == "head":  # which spends its time on passes that are made once
+        return recipe
     return measured(
         recipe,
         lambda: Materials.of(prepared, options).job(recipe, run, None),
@@ -254,6 +262,20 @@ def _first_checks(options: TrainOptions) -> Machine:
     return find_machine(options.wishes.get("device"))
 
 
+def _local_weights(options: TrainOptions) -> LocalWeights | None:
+    """Those of the model asked for, or of the one that is trained where its weights are here."""
+    wanted = {**PRESETS.get(options.preset or "", {}), **options.wishes}
+    return find_weights(wanted.get("model", LOCAL_MODEL))
+
+
+def _refuse_batches(options: TrainOptions, settings: Settings) -> None:
+    if options.show_batches and settings.fine_tuning == "head":
+        raise InputError(
+            "--fine-tuning head trains on features, and has no batches of images to show.",
+            remedy="Leave --show-batches away, or use --fine-tuning light or full.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Materials:
     """What every training of a run has in common, whatever its recipe."""
@@ -279,6 +301,10 @@ class Materials:
             scale=1.0 if settings.normalisation == "raw" else 255.0,
         )
         classifier = Classifier(backbone.network, preprocessing)
+        if settings.pretrained and settings.fine_tuning != "head":
+            light = settings.fine_tuning == "light"
+            early = early_parameters(backbone.network, settings.model) if light else ()
+            freeze(backbone.network, early)
         classifier.lay_out(channels_last=settings.memory_format == "channels_last")
         return Job(
             run=run,
@@ -352,7 +378,10 @@ def _backbone(settings: Settings, table: ImageTable) -> Backbone:
         weights_file=settings.weights_file,
         cosine_head="ldam-drw" in settings.imbalance,
     )
-    if any(name in get_args(HeadMethod) for name in settings.imbalance):
+    if settings.fine_tuning == "light":
+        early_parameters(backbone.network, settings.model)
+    heads = any(name in get_args(HeadMethod) for name in settings.imbalance)
+    if heads or settings.fine_tuning != "full":
         last_layer(backbone.network, settings.model, len(table.classes))  # refused now, not later
     return backbone
 
