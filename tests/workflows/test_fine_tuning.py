@@ -179,7 +179,7 @@ def job(images: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -
         on_event=quiet,
     )
     run = RunFolder(tmp_path_factory.mktemp("run"))
-    materials = module._Materials(prepared.table, prepared.store, prepared.audit, of)
+    materials = module.Materials(prepared.table, prepared.store, prepared.audit, of)
     return materials.job(prepared.recipe, run, None)
 
 

@@ -37,6 +37,7 @@ from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
 from everyclass.workflows.machine import describe_environment, find_machine
 from everyclass.workflows.manifest import refuse_other_data, write_manifest
 from everyclass.workflows.prepare import Prepared, prepare, reopen
+from everyclass.workflows.probe import fit_head
 from everyclass.workflows.repair import Course, RepairOptions, fit_and_repair
 
 
@@ -330,14 +331,18 @@ def _fit_and_finish(
     on_event: Callable[[Event], None],
 ) -> Outcome:
     with _stop_signals() as stop:
-        job, progress, told = fit_and_repair(
-            course,
-            materials.job,
-            materials.options.repair,
-            audit=materials.audit,
-            stop=stop,
-            on_event=on_event,
-        )
+        if course.recipe.settings.fine_tuning == "head":
+            job = materials.job(course.recipe, course.run, None)
+            progress, told = fit_head(job, stop=stop, on_event=on_event), tuple[str, ...]()
+        else:
+            job, progress, told = fit_and_repair(
+                course,
+                materials.job,
+                materials.options.repair,
+                audit=materials.audit,
+                stop=stop,
+                on_event=on_event,
+            )
     outcome = finish(job, progress)
     few = () if source is None else advice(materials.table, source=source)
     outcome = replace(outcome, sentences=(*told, *outcome.sentences, *few))
