@@ -17,6 +17,7 @@ from everyclass.workflows.remedies import Facts, prescription, why_none
 def settings(**values: Any) -> Settings:
     rest = {
         "weights_file": None,
+        "fine_tuning": "full",
         "mean": (0.0, 0.0, 0.0),
         "std": (1.0, 1.0, 1.0),
         "device": "cpu",
