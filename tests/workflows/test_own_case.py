@@ -58,7 +58,6 @@ def job_of(prepared: Prepared, path: Path) -> Job:
         seed=0,
         pretrained=False,
         weights_file=None,
-        fine_tuning="full",
     )
     correction = build_correction(
         settings.imbalance,
