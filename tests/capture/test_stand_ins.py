@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
+from everyclass.capture.patches import Patches
+from everyclass.capture.session import Session
 from everyclass.capture.stand_ins import LOOKED_AT_STEPS, FastaiOptimizers, HandUpdates
 
 
@@ -107,3 +109,24 @@ def test_another_rule_is_told_as_unknown() -> None:
 
 def test_weights_that_rest_are_no_updates() -> None:
     assert passes(nn.Linear(6, 3), lambda one: None, 4).optimizer is None
+
+
+def test_a_session_leaves_no_hook_on_the_weights() -> None:
+    network = nn.Linear(6, 3)
+    session = Session()
+    patches = Patches(session)
+    patches.install()
+    try:
+        for _ in range(4):
+            F.cross_entropy(network(torch.randn(8, 6)), torch.randint(0, 3, (8,))).backward()
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    assert parameter.grad is not None
+                    parameter -= 0.1 * parameter.grad
+            network.zero_grad()
+        assert session.steps == 2
+        assert any(one._post_accumulate_grad_hooks for one in network.parameters())
+        session.end()
+    finally:
+        patches.remove()
+    assert not any(one._post_accumulate_grad_hooks for one in network.parameters())

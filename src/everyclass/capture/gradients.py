@@ -35,15 +35,11 @@ class GradientWatch:
         self._watched = []
         if len(self._norms) >= LOOKED_AT_STEPS:
             return
-        parameters = [
-            one
-            for group in optimizer.param_groups
-            for one in group["params"]
-            if one.grad is not None and one.grad.layout is torch.strided
-        ]
+        parameters = _with_gradient(optimizer)
         if not parameters:
             return
-        norms = torch._foreach_norm([one.grad.detach() for one in parameters])
+        gradients = [one.grad.detach() for one in parameters if one.grad is not None]
+        norms = torch._foreach_norm(gradients)
         device = norms[0].device
         total = torch.stack([one.float().to(device) for one in norms]).norm()
         self._norms.append((step, total))
@@ -56,12 +52,7 @@ class GradientWatch:
         self._watched = []
         if self._fresh + self._old >= LOOKED_AT_STEPS:
             return
-        held = [
-            one
-            for group in optimizer.param_groups
-            for one in group["params"]
-            if one.grad is not None and one.grad.layout is torch.strided
-        ]
+        held = _with_gradient(optimizer)
         if held:
             self._watched = sorted(held, key=Tensor.numel)[:LOOKED_AT_PARAMETERS]
         else:
@@ -91,3 +82,12 @@ class GradientWatch:
     def norms(self) -> tuple[tuple[int, float], ...]:
         """(step, norm of all gradients together) of the first steps."""
         return tuple((step, float(norm)) for step, norm in self._norms)
+
+
+def _with_gradient(optimizer: Optimizer) -> list[Tensor]:
+    return [
+        one
+        for group in optimizer.param_groups
+        for one in group["params"]
+        if one.grad is not None and one.grad.layout is torch.strided
+    ]

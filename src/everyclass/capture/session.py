@@ -162,6 +162,7 @@ class Session:
         self._ending = True
         self._end()
         self.own_loss.leave()
+        self.by_itself.leave()
         self.active = False
         self.tap.keep_only(None)
         if self.feed.monitor is not None:
