@@ -38,6 +38,8 @@ class Trial:
         sham: balanced accuracy after a change that ought to do nothing, another order of the
             batches (and other draws); None where that was not tried.
         permuted: of the changed side trained with the labels of other images; None likewise.
+        batch_images: of a batch in the trial, where captured batches were cut into pieces because
+            passes of whole ones were too slow for the budget; None where they were whole.
     """
 
     change: str
@@ -57,6 +59,7 @@ class Trial:
     judged_on: Literal["held-out", "trained"] = "held-out"
     sham: float | None = None
     permuted: float | None = None
+    batch_images: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
@@ -78,6 +81,7 @@ class Trial:
             "judged_on": self.judged_on,
             "sham": self.sham,
             "permuted": self.permuted,
+            "batch_images": self.batch_images,
         }
 
 

@@ -277,7 +277,7 @@ def test_a_rate_that_rises_late(rates: tuple[tuple[int, float], ...]) -> None:
     optimizer = sgd(model)
     given = case(model, optimizer=optimizer, rates=rates, steps=400, forwards=400)
     optimizer.param_groups[0].update(lr=rates[-1][1], initial_lr=0.001)
-    assert causes(check_case(given)) == ["learning-rate-too-high"]
+    assert set(causes(check_case(given))) == {"learning-rate-too-high"}
 
 
 def test_a_warm_up_longer_than_the_run() -> None:
@@ -440,7 +440,7 @@ def test_a_rate_at_which_adam_can_move_nothing(rate: float, accused: bool) -> No
 
 def test_adam_with_a_rate_that_learns() -> None:
     model = cnn()
-    assert causes(check_case(case(model, optimizer=adam(model)))) == []
+    assert causes(check_case(case(model, optimizer=adam(model), rates=((0, 1e-3),)))) == []
 
 
 def test_a_high_first_loss_is_no_issue_once_the_training_has_got_over_it() -> None:

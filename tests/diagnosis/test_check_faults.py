@@ -480,6 +480,18 @@ def sgd_rate_lost_in_rounding() -> CheckReport:
     return checked(model, optimizer=torch.optim.SGD(model.parameters(), lr=1e-9))
 
 
+@fault("learning-rate-too-high")
+def adam_at_one() -> CheckReport:
+    model = cnn()
+    return checked(model, optimizer=torch.optim.Adam(model.parameters(), lr=1.0))
+
+
+@fault("learning-rate-too-high")
+def sgd_with_momentum_at_ten() -> CheckReport:
+    model = mlp(768)
+    return checked(model, optimizer=torch.optim.SGD(model.parameters(), lr=10.0, momentum=0.9))
+
+
 @fault("weight-decay-too-strong")
 def half_in_sgd() -> CheckReport:
     model = mlp(768)

@@ -591,3 +591,68 @@ def test_a_rate_held_at_what_was_meant(start: float, cause: str) -> None:
     assert held == pytest.approx(0.02 if cause == "high" else start)
     assert change.cause_of is not None
     assert change.cause_of(lab) == f"learning-rate-too-{cause}"
+
+
+class _OnlySixteen(nn.Module):
+    """A network that insists on its batch size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = bn_cnn()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images.view(16, 3, 16, 16))  # type: ignore[no-any-return]
+
+
+def _sides(given: Case, *, budget_seconds: float) -> Sides:
+    return Sides(
+        given, (), deadline=budget_seconds, seed=0, clock=Ticks(), on_trial=lambda name: None
+    )
+
+
+def test_batches_are_cut_where_a_pass_is_slow_for_the_budget() -> None:
+    slow, roomy = _sides(case(bn_cnn()), budget_seconds=1), _sides(case(bn_cnn()), budget_seconds=9)
+    whole = slow.training
+    for sides in (slow, roomy):
+        sides.measure_pace(8)
+    assert roomy.rows is None
+    assert [id(one) for one in roomy.training] == [id(one) for one in roomy.lab.parts.training]
+    assert all(len(one.targets) == 16 for one in roomy.training if one.targets is not None)
+    # The same images in the same order, and what changes look at is what is trained on.
+    assert slow.rows == 8
+    assert slow.lab.parts.training == slow.training
+    for a, b in zip(whole, zip(slow.training[::2], slow.training[1::2])):
+        assert torch.equal(a.args[0], torch.cat([one.args[0] for one in b]))
+        assert torch.equal(a.targets, torch.cat([one.targets for one in b]))  # type: ignore[arg-type, misc]
+    assert slow.made == 2 * roomy.made
+
+
+def test_a_network_that_insists_on_its_batches_keeps_them() -> None:
+    sides = _sides(case(_OnlySixteen()), budget_seconds=1)
+    sides.measure_pace(8)
+    assert sides.rows is None
+    assert all(len(one.targets) == 16 for one in sides.training if one.targets is not None)
+
+
+def test_a_cut_is_told_beside_the_proof() -> None:
+    given = case(bn_cnn(), batches=captured(lambda x: 1e-4 * x), lr=1e-3)
+    found = diagnose_case(
+        given,
+        verdict="collapsed",
+        checks=[NOT_SCALED],
+        budget_seconds=1,
+        clock=Ticks(),
+    )
+    assert found.trials
+    for trial in (one for one in found.trials if one.steps):
+        assert trial.batch_images == 8
+        assert trial.to_dict()["batch_images"] == 8
+
+
+@pytest.mark.parametrize("lr", [2e-3, 3.0])
+def test_inputs_that_are_not_finite_come_before_what_a_trial_proves(lr: float) -> None:
+    broken = torch.full((16, 3, 16, 16), torch.nan)
+    batches = (replace(captured()[0], args=(broken,)), *captured()[1:])
+    found = diagnose_case(case(cnn(), lr=lr, batches=batches), verdict="diverged", budget_seconds=0)
+    assert found.causes[0].id == "non-finite"
+    assert found.causes[0].state == "a fact"

@@ -223,8 +223,9 @@ def balanced_weights(lab: Lab, trainee: Trainee) -> None:
 def weights_cause(lab: Lab) -> CauseId:
     """With an even stream from an uneven set a sampler has corrected already."""
     known, stream = lab.case.class_counts, lab.class_counts
-    if "loss-weights-wrong" in lab.accused and "double-correction" not in lab.accused:
-        return "loss-weights-wrong"
+    said = [one for one in ("loss-weights-wrong", "double-correction") if one in lab.accused]
+    if len(said) == 1:
+        return said[0]
     if known is None or min(known) == 0 or min(stream) == 0:
         return "loss-weights-wrong"
     uneven = max(known) >= IMBALANCED * min(known)

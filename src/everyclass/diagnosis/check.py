@@ -35,6 +35,7 @@ from everyclass.diagnosis.causes import (
     rate,
     rows,
     sampler,
+    step_size,
     stream,
 )
 from everyclass.diagnosis.given import Batch, LossFunction, live_case
@@ -52,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     *optimizer.CHECKS,
     *precision.CHECKS,
     *rate.CHECKS,
+    *step_size.CHECKS,
     *inputs.CHECKS,
     *stream.CHECKS,
     *imbalance.CHECKS,

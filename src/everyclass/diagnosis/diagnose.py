@@ -101,7 +101,8 @@ def _causes(
     findings: Sequence[Finding],
     parameters: int,
 ) -> tuple[Cause, ...]:
-    """Proved ones by their gain, accused ones first among them; then facts, then suspicions.
+    """Numbers that are not finite where images enter; proved ones by their gain, accused ones first
+    among them; then what the watch knows as a fact, then suspicions.
 
     Args:
         parameters: of the network.
@@ -109,13 +110,13 @@ def _causes(
     by_cause = {one.cause: one for one in reversed(issues)}
     proved = [one for one in report.trials if one.proved]
     proved.sort(key=lambda one: (one.causes[0] not in by_cause, -one.gain))
-    found: list[Cause] = []
+    found = [_accused(one, None) for one in issues if one.evidence.get("fact")]
     for trial in proved:
         for cause in trial.causes:
             found.append(_of_trial(cause, trial, by_cause.get(cause), classes))
     trial_of = {cause: one for one in reversed(report.trials) for cause in one.causes}
     cured = any(one.judged_on == "held-out" for one in proved)
-    unrelated = None if cured else _unrelated(report, hidden="augmentation-too-strong" in by_cause)
+    unrelated = None if cured else _unrelated(report, hidden=not _HIDING.isdisjoint(by_cause))
     found += [unrelated] if unrelated is not None and unrelated.proved else []
     found += _facts(findings)
     loop = [] if report.loop is None else [_of_loop(report.loop)]
@@ -123,15 +124,7 @@ def _causes(
         assert issue.cause is not None
         if issue.cause in _CONSEQUENCES:
             found, loop = [*found, *loop], []
-        found.append(
-            Cause(
-                id=issue.cause,
-                proved=False,
-                sentence=f"{issue.sentence} {_beside(trial_of.get(issue.cause))}".strip(),
-                trial=trial_of.get(issue.cause),
-                evidence=issue.evidence,
-            )
-        )
+        found.append(_accused(issue, trial_of.get(issue.cause)))
     found += loop
     found += [unrelated] if unrelated is not None else []
     if not proved:
@@ -144,6 +137,18 @@ def _causes(
     for told in found:
         first.setdefault(told.id, told)
     return tuple(first.values())
+
+
+def _accused(issue: CheckResult, trial: Trial | None) -> Cause:
+    """What a check accuses, with what was tried for it."""
+    assert issue.cause is not None
+    return Cause(
+        id=issue.cause,
+        proved=False,
+        sentence=f"{issue.sentence} {_beside(trial)}".strip(),
+        trial=trial,
+        evidence=issue.evidence,
+    )
 
 
 def diagnose_facts(
@@ -224,7 +229,8 @@ def _sides(trial: Trial) -> str:
     if trial.steps == 0:
         return "the weights as they are"
     seeds = "one order" if trial.seeds == 1 else f"{trial.seeds} orders"
-    return f"{trial.steps:,} batches from the same start, {seeds}"
+    size = "" if trial.batch_images is None else f" of {trial.batch_images} images"
+    return f"{trial.steps:,} batches{size} from the same start, {seeds}"
 
 
 def _controls(trial: Trial) -> str:
@@ -260,8 +266,8 @@ def _unrelated(report: TrialReport, *, hidden: bool) -> Cause | None:
     right labels as little as with permuted ones; nor does any side of a trial.
 
     Args:
-        hidden: training images are seen to be noise beside evaluation images: then labels are only
-            suspected, however little the images show.
+        hidden: a check sees that training images show nothing (noise beside evaluation images, one
+            value all over): then labels are only suspected, however little the images show.
 
     Source: the control of random labels is Zhang et al. 2017, arXiv:1611.03530.
     """
@@ -429,8 +435,16 @@ _CONSEQUENCES: tuple[CauseId, ...] = ("non-finite", "dead-units")
 _INDIRECT = ("initial-loss",)
 """Checks that see a cause by its effect: one that sees the cause itself speaks for both."""
 
-_EXPLAINED_BY: dict[CauseId, CauseId] = {"inputs-not-scaled": "augmentation-too-strong"}
-"""Noise added to images makes their scale odd too."""
+_EXPLAINED_BY: dict[CauseId, CauseId] = {
+    "inputs-not-scaled": "augmentation-too-strong",
+    "labels-unrelated": "inputs-constant",
+    "learning-rate-too-high": "inputs-not-scaled",
+}
+"""Noise added to images makes their scale odd too; blank images come again with other labels; large
+inputs make large gradients."""
+
+_HIDING: frozenset[CauseId] = frozenset({"augmentation-too-strong", "inputs-constant"})
+"""What keeps images from showing their class, whatever the labels are."""
 
 _STATES: dict[Verdict, str] = {
     "healthy": "The training is healthy",

@@ -75,7 +75,7 @@ def ill(one: Score, starved: bool) -> bool:
 
 
 def far_beyond(sham: Score, after: Score) -> bool:
-    """Whether a changed side does better than a control in another order, and twice as well."""
+    """Whether a changed side does better than a negative control, and twice as well."""
     return gain([sham], [after]).low > 0 and after.advantage >= 2 * sham.advantage
 
 

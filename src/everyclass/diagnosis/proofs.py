@@ -133,7 +133,10 @@ class Proofs:
             not cured(sides.control().last, sham)
             or (self._judge.is_accused(side) and all(far_beyond(sham, one) for one in after))
         )
-        guarded = guarded and permuted is not None and not permuted.recovered
+        # Where images of a class are much alike, permuted labels suit some of these by chance.
+        guarded = guarded and permuted is not None
+        if permuted is not None and permuted.recovered:
+            guarded = guarded and all(far_beyond(permuted, one) for one in after)
         return replace(
             told,
             proved=guarded and told.recovered and told.ci95[0] > 0,
@@ -156,6 +159,7 @@ class Proofs:
             chance=after[0].chance,
             seeds=len(after),
             images=len(after[0].targets),
+            batch_images=self._sides.rows,
             missed=tuple(sorted(set[int]().union(*(one.missed for one in after)))),
             recovered=all(cured(old, new) for old, new in zip(before, after)),
             proved=False,

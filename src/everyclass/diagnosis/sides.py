@@ -6,21 +6,27 @@ Keeps the time and the memory; judges nothing and knows no stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+import torch
 
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.changes import Change
 from everyclass.diagnosis.heldout import divide, divide_evaluation
 from everyclass.diagnosis.lab import Lab
-from everyclass.diagnosis.material import Material
+from everyclass.diagnosis.material import Material, pick_rows, rows_of
 from everyclass.diagnosis.scores import Score, score
 from everyclass.diagnosis.trainee import Trainee, TrialError, on_device, trainee_of
 from everyclass.findings import CauseId
 
 LEAST_STEPS, MOST_STEPS = 80, 1500
 """Forward passes of a trial at full length."""
+
+LEAST_ROWS, CUT_FROM = 8, 0.75
+"""Images that a piece of a captured batch keeps where a pass is slow for the budget; and the share
+of a batch from which it is left whole, as cutting would gain little."""
 
 SLOWER, LEAST_SECONDS = 4.0, 2.0
 """Times the control's pace that a changed side may take, and seconds that it has in any case."""
@@ -79,6 +85,13 @@ class Sides:
         on_trial: called with the name of each side as its training begins.
     Raises:
         NotApplicable: too little was captured.
+
+    Attributes:
+        training, held_out, evaluation: batches, where the model is.
+        full: forward passes of a trial at full length.
+        a_pass: seconds of one.
+        rows: images of a piece where captured batches were cut for the trials; None where whole.
+        excluded: name of a change -> why it was not tried, or what it raised.
     """
 
     def __init__(
@@ -97,6 +110,8 @@ class Sides:
         self.clock = clock
         self.full = LEAST_STEPS
         self.a_pass = 1.0
+        self.rows: int | None = None
+        self._pieces = 1.0
         self.excluded: dict[str, str] = {}
         self._on_trial = on_trial
         self._kept: list[Side] = []
@@ -219,8 +234,32 @@ class Sides:
 
     # -- time -----------------------------------------------------------------------------------
 
-    def measure_pace(self) -> None:
-        """Seconds of a pass, by a few passes of the control."""
+    def measure_pace(self, lengths: float) -> None:
+        """Seconds of a pass, by a few passes of the control.
+
+        Where the budget does not hold so many of the shortest trials with whole batches, these are
+        cut into pieces: in every side alike, so that sides stay comparable.
+        """
+        self._time_passes()
+        allowed = (self.deadline - self.clock()) / lengths / LEAST_STEPS
+        rows = max((rows_of(one) or 0 for one in self.training), default=0)
+        wanted = max(LEAST_ROWS, int(rows * max(0.0, allowed) / self.a_pass))
+        if wanted >= CUT_FROM * rows:
+            return
+        whole, lab = self.training, self.lab
+        self.training = tuple(piece for one in whole for piece in _pieces(one, wanted))
+        self.lab = replace(lab, parts=replace(lab.parts, training=self.training))
+        self._controls.clear()
+        try:
+            self._time_passes()
+            self.rows = max(rows_of(one) or 0 for one in self.training)
+            self._pieces = len(self.training) / len(whole)
+        except (NotApplicable, TrialError):  # a model may insist on its batch size
+            self.training, self.lab = whole, lab
+            self._controls.clear()
+            self._time_passes()
+
+    def _time_passes(self) -> None:
         warm = 4
         control = self.control()
         assert control.trainee is not None
@@ -231,12 +270,16 @@ class Sides:
     def passes_for(self, lengths: float) -> int:
         """Passes of a full trial, when the budget has to hold so many: as many as the script made,
         within limits."""
-        control = self.control()
-        assert control.trainee is not None
-        made = (self.case.steps or 0) * control.trainee.forwards_a_step
-        wanted = min(max(made, 4 * LEAST_STEPS), MOST_STEPS)
+        wanted = min(max(self.made, 4 * LEAST_STEPS), MOST_STEPS)
         affordable = int((self.deadline - self.clock()) / lengths / self.a_pass)
         return max(LEAST_STEPS, min(wanted, affordable))
+
+    @property
+    def made(self) -> int:
+        """Passes of a trial that has seen as many images as the script's training has."""
+        trainee = self.control().trainee
+        assert trainee is not None
+        return round((self.case.steps or 0) * trainee.forwards_a_step * self._pieces)
 
     @property
     def seconds_left(self) -> float:
@@ -246,6 +289,13 @@ class Sides:
     def affords(self, lengths: float) -> bool:
         """The budget holds so many full lengths more."""
         return self.clock() + lengths * self.full * self.a_pass <= self.deadline
+
+
+def _pieces(batch: CapturedBatch, most: int) -> Iterator[CapturedBatch]:
+    """The batch in parts of about equal size, at most so many images each."""
+    n_rows = rows_of(batch) or 0
+    for rows in torch.arange(n_rows).tensor_split(max(1, -(-n_rows // most))):
+        yield batch if len(rows) == n_rows else pick_rows(batch, rows, n_rows=n_rows)
 
 
 def _bytes(trainee: Trainee | None) -> int:

@@ -174,8 +174,9 @@ class _Trials:
 
     def run(self) -> TrialReport:
         sides = self._sides
-        sides.measure_pace()
-        sides.full = sides.passes_for(LENGTHS_FOR_ACCUSED if self._accused else LENGTHS)
+        lengths = LENGTHS_FOR_ACCUSED if self._accused else LENGTHS
+        sides.measure_pace(lengths)
+        sides.full = sides.passes_for(lengths)
         control = sides.control()
         sides.train(control, sides.full // RUNGS)
         sides.train(control, sides.full)
@@ -292,8 +293,7 @@ class _Trials:
         sides, control = self._sides, self._sides.control()
         accused = [one for one in tried if self._judge.is_accused(one) and not one.by_evaluation]
         accused = [one for one in accused if len(one.changes) == 1][:MOST_PROLONGED]
-        assert control.trainee is not None
-        made = min(MOST_STEPS, (sides.case.steps or 0) * control.trainee.forwards_a_step)
+        made = min(MOST_STEPS, sides.made)
         trained = 1 + len(accused)
         seconds = sides.seconds_left + OVERDRAFT * self._budget
         room = (seconds / sides.a_pass + trained * sides.full) / (trained + TO_CONFIRM)
@@ -424,10 +424,8 @@ class _Trials:
         for change in changes():
             if not change.alone:
                 continue
-            if (sides.case.forwards or 0) >= change.stretch * sides.full:
-                sides.excluded[change.name] = (
-                    f"The training itself made {sides.case.forwards:,} passes."
-                )
+            if sides.made >= change.stretch * sides.full:
+                sides.excluded[change.name] = "The training itself saw as many images."
             elif self._in_budget(change, change.stretch):
                 side = self._attempt((change,), sides.full)
                 found += [] if side is None else [side]

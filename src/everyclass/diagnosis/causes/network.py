@@ -47,7 +47,8 @@ def first_non_finite(material: Material) -> Answer:
         "non-finite",
         f"The first non-finite numbers are in {place}.",
         remedy=_REMEDIES.get(kind, _REMEDIES["layer"]),
-        evidence={"kind": kind, "first": place},
+        # Nothing of the training stands before its inputs, so that nothing else can have made them.
+        evidence={"kind": kind, "first": place} | ({"fact": True} if kind == "inputs" else {}),
     )
 
 
