@@ -427,3 +427,52 @@ def test_weights_that_the_loss_learns_are_no_sign_of_gradients_that_add_up(
     case = watching.end()
     assert case is not None
     assert case.gradients_cleared
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
+
+
+def test_checkpoints_loaded_before_the_first_step_are_remembered(watching: Watching) -> None:
+    model = nn.Sequential(net(), nn.Identity())
+    other = {f"module.{name}": one for name, one in net().state_dict().items()}
+    part = model[0]
+    part.load_state_dict({"epoch": 1, "state_dict": other}, strict=False)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        net().load_state_dict(other)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, F.cross_entropy)
+    part.load_state_dict({}, strict=False)  # later ones begin nothing
+    case = watching.end()
+    assert case is not None
+    (load,) = case.loads
+    assert (load.place, load.taken, load.own) == ("0", 0.0, False)
+    assert load.tensors.keys() == other.keys()
+    assert load.site.startswith("tests/capture/test_session.py:")
+    assert nn.Module.load_state_dict.__qualname__ == "Module.load_state_dict"
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_checkpoint_that_fits_is_not_kept(watching: Watching, assign: bool) -> None:
+    model = net()
+    state = net().state_dict()
+    state.pop("2.bias")
+    told = model.load_state_dict(state, strict=False, assign=assign)
+    assert told.missing_keys == ["2.bias"]
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), F.cross_entropy)
+    case = watching.end()
+    assert case is not None
+    (load,) = case.loads
+    assert (load.taken, load.own, load.tensors) == (1.0, False, {})
+
+
+def test_own_weights_that_are_given_back_are_seen_as_such(watching: Watching) -> None:
+    model = net()
+    other = {f"module.{name}": one for name, one in net().state_dict().items()}
+    own = model.state_dict()
+    own.update({name: one for name, one in other.items() if name in own})
+    model.load_state_dict(own)
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), F.cross_entropy)
+    case = watching.end()
+    assert case is not None
+    assert [(one.taken, one.own) for one in case.loads] == [(1.0, True)]

@@ -84,6 +84,7 @@ def test_a_healthy_case_has_no_issue_and_nearly_everything_applies() -> None:
         "class-order",  # no answers to evaluation images were kept
         "batch-axis",  # no layer takes a sequence first
         "label-conflicts",  # no image came twice
+        "weights-loaded",  # no checkpoint was
     }
 
 

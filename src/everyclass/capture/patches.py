@@ -49,6 +49,12 @@ class Watcher(Protocol):
     def module_made(self, module: nn.Module) -> None:
         """A module is being constructed."""
 
+    def state_offered(self, module: nn.Module, state: Mapping[str, Any]) -> object | None:
+        """`load_state_dict` was called; what is returned comes back in `state_loaded`."""
+
+    def state_loaded(self, token: Any) -> None:
+        """It went through."""
+
     def module_state(self, module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
         """What of a module's `__dict__` is to be pickled or copied."""
 
@@ -140,6 +146,7 @@ class Patches:
             self._replace(owner, "gather", self._gather)
         self._replace(nn.Module, "__init__", self._module_init)
         self._replace(nn.Module, "__reduce_ex__", self._module_reduce)
+        self._replace(nn.Module, "load_state_dict", self._load_state)
         self._replace(Optimizer, "__init__", self._optimizer_init)
         self._replace(GradScaler, "step", self._scaler_step)
         self._replace(GradScaler, "scale", self._scaler_scale)
@@ -271,6 +278,22 @@ class Patches:
             return reduced
 
         return __reduce_ex__
+
+    def _load_state(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def load_state_dict(
+            module: nn.Module, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any
+        ) -> Any:
+            # Before: with `assign` the module's tensors are then those of the checkpoint.
+            token = watcher.state_offered(module, state_dict)
+            result = original(module, state_dict, *args, **kwargs)
+            if token is not None:
+                watcher.state_loaded(token)
+            return result
+
+        return load_state_dict
 
     def _optimizer_init(self, original: Function) -> Function:
         watcher = self._watcher

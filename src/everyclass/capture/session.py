@@ -42,6 +42,7 @@ from everyclass.capture.rhythm import Rhythm
 from everyclass.capture.roots import Roots
 from everyclass.capture.sites import Sites, calling_site
 from everyclass.capture.stand_ins import FastaiOptimizers, HandUpdates
+from everyclass.capture.state_loads import Offer, StateLoads
 from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
 from everyclass.diagnosis.case import LossName
 from everyclass.diagnosis.nested import plain, tensors_in
@@ -142,6 +143,7 @@ class Session:
         self.copies = Copies()
         self.fastai = FastaiOptimizers()
         self.by_itself = HandUpdates()
+        self.loads = StateLoads()
         self.rhythm = rhythm or Rhythm()
         self._rests = False
         self._evaluates_with_gradients = False
@@ -395,6 +397,16 @@ class Session:
     def module_made(self, module: nn.Module) -> None:
         """See `Watcher`."""
         self.sites.remember(module)
+
+    @_guarded
+    def state_offered(self, module: nn.Module, state: Mapping[str, Any]) -> Offer | None:
+        """See `Watcher`. What is loaded later, the best epoch's weights say, begins nothing."""
+        return self.loads.offered(module, state) if self.steps == 0 else None
+
+    @_guarded
+    def state_loaded(self, token: Offer) -> None:
+        """See `Watcher`."""
+        self.loads.loaded(token)
 
     def module_state(self, module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
         """See `Watcher`."""

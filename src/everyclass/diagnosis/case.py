@@ -97,6 +97,25 @@ class AnswerLeaves:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateLoad:
+    """A checkpoint that was loaded before the training.
+
+    Args:
+        place: name of the submodule that it was loaded into; "" for the model.
+        tensors: that the checkpoint held, by name, where most of them were left out; else empty.
+        taken: share of its numbers that went into the model, in [0, 1].
+        own: most of what went in was the model's own memory: its weights were given back to it.
+        site: "file:line" of the call; "" when not known.
+    """
+
+    place: str
+    tensors: Mapping[str, Tensor]
+    taken: float
+    own: bool
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A training as far as it is known. What is not known is None or empty, never guessed.
 
@@ -126,6 +145,7 @@ class Case:
             apart; 1 where it does not, or nobody looked.
         rates: (step, learning rate of the first group), where it changed.
         initial_state: the model's state dict before the first step, on the CPU.
+        loads: of checkpoints, before the first step.
         epoch_batches: training batches an epoch, None when not known.
         call_sites: what was built where: name ("model", "loss",
             "optimizer", "loader", "transform": the one that scales the images) -> "file:line".
@@ -149,5 +169,6 @@ class Case:
     weights_times: float = 1.0
     rates: tuple[tuple[int, float], ...] = ()
     initial_state: Mapping[str, Tensor] | None = None
+    loads: tuple[StateLoad, ...] = ()
     epoch_batches: int | None = None
     call_sites: Mapping[str, str] = field(default_factory=dict)

@@ -48,6 +48,7 @@ from everyclass.diagnosis.networks import (
     full_precision,
     head_anew,
     input_cause,
+    load_checkpoint,
     no_dropout,
     rectified,
     rectified_cause,
@@ -95,6 +96,8 @@ class Change:
             helps, that one is tried too.
         pairing: it gives images other labels, or another look.
         alone: it is tried when nothing else helped, and in no pair.
+        brings: it brings what was learned elsewhere: permuted labels cannot take that away in a
+            short training, and are no control of it.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Change:
     further: str = ""
     pairing: bool = False
     alone: bool = False
+    brings: bool = False
 
 
 def changes() -> tuple[Change, ...]:
@@ -236,6 +240,15 @@ _CHANGES: tuple[Change, ...] = (
         remedy="Train in float32, or with autocast and a GradScaler.",
         apply=full_precision,
         form=True,
+    ),
+    Change(
+        name="checkpoint-loaded",
+        cause="weights-not-loaded",
+        words="the checkpoint's weights under the network's names",
+        remedy="Load the checkpoint under the network's names.",
+        apply=load_checkpoint,
+        form=True,
+        brings=True,
     ),
     Change(
         name="weights-removed",

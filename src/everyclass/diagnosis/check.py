@@ -21,6 +21,7 @@ from everyclass.diagnosis.answers import Check, NotApplicable
 from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.causes import (
     augmentation,
+    checkpoint,
     evaluation,
     fitting,
     imbalance,
@@ -51,6 +52,7 @@ CHECKS: tuple[Check, ...] = (
     *own_loss.CHECKS,
     *outputs.CHECKS,
     *optimizer.CHECKS,
+    *checkpoint.CHECKS,
     *precision.CHECKS,
     *rate.CHECKS,
     *step_size.CHECKS,

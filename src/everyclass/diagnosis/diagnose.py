@@ -110,11 +110,15 @@ def _causes(
     by_cause = {one.cause: one for one in reversed(issues)}
     proved = [one for one in report.trials if one.proved]
     proved.sort(key=lambda one: (one.causes[0] not in by_cause, -one.gain))
-    found = [_accused(one, None) for one in issues if one.evidence.get("fact")]
+    trial_of = {cause: one for one in reversed(report.trials) for cause in one.causes}
+    found = [
+        _accused(one, None)
+        for one in issues
+        if one.evidence.get("fact") and _stands(one, report.trials)
+    ]
     for trial in proved:
         for cause in trial.causes:
             found.append(_of_trial(cause, trial, by_cause.get(cause), classes))
-    trial_of = {cause: one for one in reversed(report.trials) for cause in one.causes}
     cured = any(one.judged_on == "held-out" for one in proved)
     unrelated = None if cured else _unrelated(report, hidden=not _HIDING.isdisjoint(by_cause))
     found += [unrelated] if unrelated is not None and unrelated.proved else []
@@ -137,6 +141,12 @@ def _causes(
     for told in found:
         first.setdefault(told.id, told)
     return tuple(first.values())
+
+
+def _stands(issue: CheckResult, trials: Sequence[Trial]) -> bool:
+    """Whether a fact is the cause as far as is known: its own trial may refute or prove it."""
+    own = [one for one in trials if issue.cause in one.causes]
+    return all(one.ci95[0] > 0 and not one.proved for one in own)
 
 
 def _accused(issue: CheckResult, trial: Trial | None) -> Cause:
@@ -235,12 +245,12 @@ def _sides(trial: Trial) -> str:
 
 def _controls(trial: Trial) -> str:
     """The negative controls of a proof."""
-    if trial.sham is None or trial.permuted is None:
+    if trial.sham is None:
         return ""
-    return (
-        f"; another order of the batches alone gives {trial.sham:.2f}, the change with permuted "
-        f"labels {trial.permuted:.2f}"
-    )
+    order = f"; another order of the batches alone gives {trial.sham:.2f}"
+    if trial.permuted is None:
+        return order
+    return f"{order}, the change with permuted labels {trial.permuted:.2f}"
 
 
 def _beside(trial: Trial | None) -> str:
@@ -416,11 +426,13 @@ def _remedies(
 
 def _code(cause: Cause, case: Case) -> str:
     """Place and line to change, where the captured call sites tell."""
+    if cause.id == "weights-not-loaded":
+        return str(cause.evidence.get("site", ""))
     sites = case.call_sites
     if cause.trial is not None and cause.trial.change == "adam" and "optimizer" in sites:
         return f"{sites['optimizer']}: torch.optim.Adam(model.parameters(), lr=1e-3)"
     if cause.id in ("learning-rate-too-low", "learning-rate-too-high") and cause.trial is not None:
-        factor = _FACTORS.get(cause.trial.change)
+        factor = _FACTORS.get(cause.trial.change) if cause.trial.ci95[0] > 0 else None
         rates = rates_of(case.optimizers)
         if factor is not None and rates and "optimizer" in sites:
             peak = max((rate for _, rate in case.rates), default=rates[0])
@@ -480,6 +492,8 @@ _PLACES = {
     "loss-weights-wrong": "loss",
     "double-correction": "loss",
     "weight-decay-too-strong": "optimizer",
+    "learning-rate-too-high": "optimizer",
+    "learning-rate-too-low": "optimizer",
     "class-imbalance": "loss",
 }
 _CODE = {

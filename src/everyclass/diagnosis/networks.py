@@ -21,6 +21,7 @@ from everyclass.diagnosis.alterations import attach
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.batch_axis import given_batch_first
 from everyclass.diagnosis.case import CapturedBatch
+from everyclass.diagnosis.causes.checkpoint import fitting_names
 from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.nested import plain_names
@@ -43,6 +44,23 @@ MOST_INITIAL_LOSS = 2.0
 
 LEAST_SATURATING = 2
 """Layers of sigmoid or tanh in a row from which they may hold gradients back."""
+
+
+def load_checkpoint(lab: Lab, trainee: Trainee) -> None:
+    """What a checkpoint held and was left out, under the names that it was meant for."""
+    if lab.case.initial_state is None:
+        raise NotApplicable("The initial weights are not known.")
+    for load in lab.case.loads:
+        meant = fitting_names(load, lab.material) if load.tensors else {}
+        if not meant:
+            continue
+        part = trainee.model.get_submodule(load.place)
+        own = part.state_dict()
+        with torch.no_grad():
+            for name, other in meant.items():
+                own[other].copy_(load.tensors[name])
+        return
+    raise NotApplicable("No checkpoint was left out that fits the network under other names.")
 
 
 def standardise_inputs(lab: Lab, trainee: Trainee) -> None:

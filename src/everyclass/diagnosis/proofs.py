@@ -115,6 +115,7 @@ class Proofs:
         before, after = [self._judge.before(side)], [side.scores[sides.full]]
         sham: Score | None = None
         permuted: Score | None = None
+        brought = any(one.brings for one in side.changes)
         if confirm:
             try:
                 for seed in SEEDS[1:]:
@@ -122,7 +123,7 @@ class Proofs:
                     again = sides.make(side.changes, seed=seed)
                     after.append(sides.train(again, sides.full))
                     before.append(self._judge.before(again))
-                permuted = self._permuted(side.changes)
+                permuted = None if brought else self._permuted(side.changes)
             except (NotApplicable, TrialError) as error:
                 self.notes.append(f"{side.name} could not be repeated: {reason(error)}")
         told = self.measured(side, before, after)
@@ -134,7 +135,7 @@ class Proofs:
             or (self._judge.is_accused(side) and all(far_beyond(sham, one) for one in after))
         )
         # Where images of a class are much alike, permuted labels suit some of these by chance.
-        guarded = guarded and permuted is not None
+        guarded = guarded and (brought or permuted is not None)
         if permuted is not None and permuted.recovered:
             guarded = guarded and all(far_beyond(permuted, one) for one in after)
         return replace(

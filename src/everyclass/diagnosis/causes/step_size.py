@@ -48,10 +48,11 @@ def step_size(material: Material) -> Answer:
         return passed(
             f"At the first weights a step goes {figure(100 * share)} % of their size.", evidence
         )
+    size = f"{figure(share)} times" if share >= 1.5 else f"{figure(100 * share)} %"
     return accuse(
         "learning-rate-too-high",
-        f"At rate {figure(rate)} a step of {kind} is {figure(100 * share)} % as large as the first "
-        f"weights: {'nothing' if share >= 1 else 'after a few steps nothing'} of them is left.",
+        f"At rate {figure(rate)} a step of {kind} is {size} as large as the first weights: "
+        f"{'nothing' if share >= 1 else 'after a few steps nothing'} of them is left.",
         remedy="Lower the learning rate: 1e-3 is usual for Adam, 0.01 to 0.1 for SGD with a loss "
         "that is a mean over the batch.",
         evidence=evidence,

@@ -1,0 +1,88 @@
+"""Checkpoints that a script loads before it trains, and what of them the network took.
+
+Comes in: each call of `load_state_dict`. Goes out: `StateLoad` values for the network that is
+watched. Keeps references to a checkpoint's tensors only where most of them were left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from everyclass.capture.sites import Site, calling_site, site_text
+from everyclass.diagnosis.case import StateLoad
+from everyclass.diagnosis.state_names import elements, tensors_of
+
+TAKEN = 0.5
+"""Share of a checkpoint's numbers from which it counts as loaded: a head of another size, or half
+of a larger network, is left out on purpose."""
+
+MOST_LOADS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A checkpoint about to be loaded."""
+
+    module: nn.Module
+    tensors: Mapping[str, Tensor]
+    taken: float
+    own: bool
+    site: Site | None
+
+
+class StateLoads:
+    """The loads of a script's first part, until the first step."""
+
+    def __init__(self) -> None:
+        self._known: list[Offer] = []
+
+    def offered(self, module: nn.Module, state: Mapping[str, Any]) -> Offer | None:
+        """What is about to be loaded into a module; None where that is of no interest."""
+        if len(self._known) >= MOST_LOADS or not isinstance(state, Mapping):
+            return None
+        tensors = tensors_of(state)
+        own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        fitting = {
+            name: one
+            for name, one in tensors.items()
+            if state.get(name) is one and name in own and own[name].shape == one.shape
+        }
+        count = elements(tensors)
+        if not count:
+            return None
+        itself = {name: one for name, one in fitting.items() if _same_memory(one, own[name])}
+        taken = elements(fitting) / count
+        mostly_own = 2 * elements(itself) > elements(fitting)
+        keep = taken < TAKEN
+        return Offer(module, tensors if keep else {}, taken, mostly_own, calling_site())
+
+    def loaded(self, offer: Offer) -> None:
+        """The load went through."""
+        self._known = [one for one in self._known if one.module is not offer.module]
+        self._known.append(offer)
+
+    def of(self, root: nn.Module) -> tuple[StateLoad, ...]:
+        """What was loaded into the network or a part of it."""
+        places = {id(one): name for name, one in root.named_modules()}
+        return tuple(
+            StateLoad(
+                place=places[id(one.module)],
+                tensors=one.tensors,
+                taken=one.taken,
+                own=one.own,
+                site=site_text(one.site),
+            )
+            for one in self._known
+            if id(one.module) in places
+        )
+
+
+def _same_memory(one: Tensor, other: Tensor) -> bool:
+    try:
+        return one.data_ptr() == other.data_ptr() and one.numel() > 0
+    except RuntimeError:  # tensors without memory of their own
+        return False
