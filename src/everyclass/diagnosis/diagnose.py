@@ -404,6 +404,8 @@ def _sentence(verdict: Verdict | None, causes: Sequence[Cause], report: TrialRep
         "a fact": "a fact, which needs no experiment",
         "suspected": "suspected, not proved",
     }[first.state]
+    if verdict == "healthy":
+        return f"No alarm was raised, but little is learned; the cause is {first.id} ({how})."
     return f"{state}; the cause is {first.id} ({how})."
 
 

@@ -131,7 +131,7 @@ def _diagnose(
     budget = options.budget_seconds
     if budget is None:
         budget = min(max(BUDGET_SHARE * seconds, LEAST_BUDGET), MOST_BUDGET)
-    if report.verdict in (None, "healthy") or options.check_only or budget <= 0:
+    if not _calls_for_trials(report) or options.check_only or budget <= 0:
         return None
     from everyclass.diagnosis.diagnose import diagnose_case, diagnose_facts
 
@@ -158,6 +158,14 @@ def _diagnose(
         return None
     _write_diagnosis(diagnosis, report, options)
     return diagnosis
+
+
+def _calls_for_trials(report: WatchReport) -> bool:
+    """An alarm; or what a check accuses, where nothing was shown to be learned yet."""
+    if report.verdict == "healthy":
+        opening = report.summary is not None and report.summary.phase == "opening"
+        return opening and any(one.outcome == "issue" for one in report.checks)
+    return report.verdict is not None
 
 
 def _write_diagnosis(diagnosis: Diagnosis, report: WatchReport, options: RunOptions) -> None:
