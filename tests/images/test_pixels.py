@@ -24,8 +24,8 @@ from everyclass.images.pixels import (
     decode_resized,
     load_image,
     read_bytes,
-    resize,
 )
+from everyclass.images.resizing import resize
 
 
 def encoded(image: Image.Image, file_format: str, **options) -> bytes:
@@ -414,15 +414,6 @@ def test_fuzz_only_unreadable_image_comes_out(name):
 
 
 # Resizing.
-
-
-def test_resizing_is_pillows_bilinear_and_leaves_the_right_size_alone():
-    rgb = np.asarray(picture())
-    for side in (1, 16, 100):
-        expected = np.asarray(picture().resize((side, side), Image.Resampling.BILINEAR))
-        np.testing.assert_array_equal(resize(rgb, side=side), expected)
-    square = resize(rgb, side=16)
-    assert resize(square, side=16) is square
 
 
 def test_load_image_is_read_decode_resize(tmp_path):

@@ -22,8 +22,8 @@ a file with several frames or pages the first is the image. The rule of each mod
     I (32-bit integers)  refused: nothing says which range means black to white
 
 Colour profiles are not applied. The EXIF orientation is. Resizing stretches to a square, bilinear
-with antialiasing. Whatever cannot be decoded raises UnreadableImage with the reason; no other
-picture, and no black one, ever takes its place.
+with antialiasing (`everyclass.images.resizing` says how). Whatever cannot be decoded raises
+UnreadableImage with the reason; no other picture, and no black one, ever takes its place.
 
 JPEG is decoded strictly (`everyclass.images.jpeg`): a file that ends early is refused, not filled
 with grey.
@@ -59,11 +59,10 @@ from everyclass.errors import EveryclassError, InputError
 from everyclass.images.damage import DAMAGE, describe_damage
 from everyclass.images.jpeg import jpeg_pixels, read_header
 from everyclass.images.orientation import exif_orientation, upright
+from everyclass.images.resizing import RGB, resize
 from everyclass.images.signatures import ImageFormat, describe, image_format
 
-RGB = npt.NDArray[np.uint8]
-
-PIXELS_VERSION = 2
+PIXELS_VERSION = 3
 """Changes whenever the same bytes would give other pixels; stored pixels carry it."""
 MAX_PIXELS = 178_956_970
 """Width x height above which nothing is decoded whole (the limit at which Pillow refuses)."""
@@ -211,20 +210,6 @@ def decode_resized(content: bytes, *, side: int) -> DecodedImage:
         UnreadableImage: with the reason.
     """
     return _decode(content, side=side)
-
-
-def resize(rgb: RGB, *, side: int) -> RGB:
-    """Stretch to a square: Pillow's bilinear filter, antialiased when it shrinks.
-
-    Args:
-        rgb: (H, W, 3) uint8; not copied when it already has this size.
-        side: in pixels.
-    Returns:
-        (side, side, 3) uint8.
-    """
-    if rgb.shape[:2] == (side, side):
-        return rgb
-    return np.array(Image.fromarray(rgb).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def _decode(content: bytes, *, side: int | None) -> DecodedImage:
