@@ -363,6 +363,12 @@ def test_files_of_any_size_are_read_whole(tmp_path, size):
     assert read_bytes(str(path)) == path.read_bytes()
 
 
+def test_an_end_of_jpeg_inside_a_file_does_not_end_it(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"\0" * 65_534 + b"\xff\xd9" + b"more")
+    assert read_bytes(str(path)) == path.read_bytes()
+
+
 def test_uris_are_read_through_fsspec():
     with fsspec.open("memory://set/a.png", "wb") as file:
         file.write(encoded(picture(), "PNG"))

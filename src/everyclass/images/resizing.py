@@ -8,10 +8,11 @@ become S, rounded to whole grey levels after each step:
                      pixels at the border stand for what lies beyond
     3. bilinear, from the two pixels around the middle of each new one
 
-That is bilinear with antialiasing, as Pillow and torchvision have it, to within half a level of 255
-in the mean and 1 % of an image's standard deviation (benchmarks/RESULTS.md): smoothing gives the
-other steps the variance of the tent that these filter with, and where n = 2 S it is that tent. In
-this form vector units do it, 3 to 4 times as fast as Pillow, and other threads run meanwhile.
+That is bilinear with antialiasing about as Pillow and torchvision have it: photographs differ by
+half a level of 255 in the mean, and by 1.5 % of their standard deviation at worst
+(benchmarks/RESULTS.md). Smoothing gives the other steps the variance of the tent that these filter
+with, and where n = 2 S it is that tent. In this form vector units do it, 3 to 4 times as fast as
+Pillow, and other threads run meanwhile.
 
 Steps 2 and 3 are integer arithmetic; step 1 is in floats where n is no multiple of 2 S.
 """
