@@ -42,6 +42,7 @@ from everyclass.images.table import ImageTable, SetAside
 from everyclass.stats.moments import ChannelMoments
 
 _CHUNK = 64  # images a task: what is measured of them together costs a hundred calls of numpy
+_CHUNK_BYTES = 1 << 24  # of pixels: fewer of large ones
 _CHUNKS_AHEAD = 4  # tasks a thread: enough that one slow image keeps no thread waiting
 
 
@@ -247,7 +248,8 @@ def examine_images(
         state.add(known)
     left = np.setdiff1d(np.arange(len(table)), known["row"], assume_unique=True)
     done = len(known)
-    size = min(_CHUNK, max(8, len(left) // (threads * _CHUNKS_AHEAD)))
+    most = min(len(left) // (threads * _CHUNKS_AHEAD), _CHUNK_BYTES // (3 * side**2))
+    size = min(_CHUNK, max(8, most))
     for part in _in_threads(_tasks(table, left, size, side, store), threads=threads):
         state.merge(part.state)
         done += part.n
