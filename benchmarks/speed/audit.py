@@ -12,7 +12,8 @@ the same cores. What each does for an image:
 - everyclass audit: reads and decodes it (at a fraction of its size where that suffices), resizes it
   to the training size; channel sums, range, digest of the content, two perceptual hashes, tones and
   edges; then all findings: exact and near duplicates, leakage, odd images, label order.
-- resized only: `load_image` on as many threads, nothing else: what our definition of a pixel costs.
+- statistics only: `load_image` on as many threads and the channels' sums and squares, nothing else.
+- resized only: the same without the sums: what our definition of a pixel costs.
 - decode only: reads and decodes whole with our decoder, on as many threads, and resizes nothing.
 - CleanVision: brightness, blur, entropy and aspect, exact and near duplicates (`agreement.py` says
   what the two find).
@@ -58,6 +59,17 @@ with ThreadPoolExecutor(cores) as pool:
     list(pool.map(work, [images[i : i + 32] for i in range(0, len(images), 32)]))
 print(json.dumps([len(images), time.perf_counter() - start, sum(os.times()[:4]) - used]))
 """
+STATISTICS = (
+    "import numpy as np\nfrom everyclass.stats.moments import channel_sums"
+    + DECODING.replace(
+        """    for image in part:
+        WORK
+""",
+        """    pixels = np.stack([load_image(image, side=side) for image in part])
+    channel_sums(pixels.reshape(len(part), -1, 3))
+""",
+    )
+)
 RESIZING = DECODING.replace("WORK", "load_image(image, side=side)")
 DECODING = DECODING.replace("WORK", "decode(read_bytes(image))")
 PEER = """
@@ -102,6 +114,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))[: arguments.cores]
     contenders = {
         "everyclass audit": (sys.executable, OURS),
+        "statistics only": (sys.executable, STATISTICS),
         "resized only": (sys.executable, RESIZING),
         "decode only": (sys.executable, DECODING),
     }
@@ -121,7 +134,7 @@ def report(
     print(
         f"{arguments.folder} at {arguments.side} px, {len(cores)} cores ({platform.machine()}), "
         f"load {os.getloadavg()[0]:.1f}, n = {arguments.runs}, Python {platform.python_version()}, "
-        f"Pillow {version('pillow')}, simplejpeg {version('simplejpeg')}"
+        f"simplejpeg {version('simplejpeg')}, OpenCV {version('opencv-python-headless')}"
     )
     middle = {name: statistics.median(one for one, _ in runs) for name, runs in rates.items()}
     for name, runs in rates.items():
@@ -132,7 +145,7 @@ def report(
             ratios += f"{middle[name] / middle['CleanVision']:7.1f} x CleanVision"
         print(
             f"{name:18s} {middle[name]:8,.0f} images/s  ({low:,.0f} to {high:,.0f})  "
-            f"{used:6.2f} ms of processor  {ratios}"
+            f"{used:6.3f} ms of processor  {ratios}"
         )
 
 

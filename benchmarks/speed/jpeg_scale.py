@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from everyclass.images.pixels import RGB, decode, decode_resized, resize
+from everyclass.images.pixels import decode, decode_resized
+from everyclass.images.resizing import RGB, resize
 
 BIG = (1024, 768)
 ACROSS, TILE = 7, 150

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from everyclass.errors import InputError
-from everyclass.images.pixels import resize
+from everyclass.images.resizing import resize
 from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
 
 CASE = Preprocessing(side=16, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.5))
@@ -29,7 +29,9 @@ def test_raw_inputs_stay_in_0_to_255() -> None:
     assert float(identity(raw).prepare(images).max()) == 200.0
 
 
-@pytest.mark.parametrize("shape", [(40, 40), (40, 23), (9, 9), (16, 64)])
+@pytest.mark.parametrize(
+    "shape", [(40, 40), (40, 23), (9, 9), (16, 64), (27, 31), (32, 32), (96, 16), (5, 150)]
+)
 def test_resizing_agrees_with_pixels_within_one_level(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, size=(*shape, 3), dtype=np.uint8)

@@ -82,12 +82,16 @@ def test_constant_images_have_no_deviation_and_no_pixels_no_mean():
         _ = NO_PIXELS.std
 
 
-@pytest.mark.parametrize("n_pixels", [5, 66_051, 66_052])
-def test_sums_are_exact_where_32_bits_no_longer_do(n_pixels):
-    channels = np.full((2, 3, n_pixels), 255, dtype=np.uint8)
-    sums, squares = channel_sums(channels)
+@pytest.mark.parametrize("n_pixels", [5, 256, 257, 4096, 66_052])
+def test_sums_are_exact_at_any_size(n_pixels):
+    sums, squares = channel_sums(np.full((2, n_pixels, 3), 255, dtype=np.uint8))
     assert sums.tolist() == [[255 * n_pixels] * 3] * 2
     assert squares.tolist() == [[255**2 * n_pixels] * 3] * 2
+    images = np.random.default_rng(n_pixels).integers(0, 256, (3, n_pixels, 3), dtype=np.uint8)
+    sums, squares = channel_sums(images)
+    whole = images.astype(np.int64)
+    assert sums.tolist() == whole.sum(axis=1).tolist()
+    assert squares.tolist() == (whole**2).sum(axis=1).tolist()
 
 
 @given(st.lists(IMAGES, min_size=1, max_size=4))

@@ -41,7 +41,8 @@ from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable, SetAside
 from everyclass.stats.moments import ChannelMoments
 
-_CHUNK = 32  # images a task: enough that handing out tasks costs nothing
+_CHUNK = 64  # images a task: what is measured of them together costs a hundred calls of numpy
+_CHUNK_BYTES = 1 << 24  # of pixels: fewer of large ones
 _CHUNKS_AHEAD = 4  # tasks a thread: enough that one slow image keeps no thread waiting
 
 
@@ -247,7 +248,9 @@ def examine_images(
         state.add(known)
     left = np.setdiff1d(np.arange(len(table)), known["row"], assume_unique=True)
     done = len(known)
-    for part in _in_threads(_tasks(table, left, side, store), threads=threads):
+    most = min(len(left) // (threads * _CHUNKS_AHEAD), _CHUNK_BYTES // (3 * side**2))
+    size = min(_CHUNK, max(8, most))
+    for part in _in_threads(_tasks(table, left, size, side, store), threads=threads):
         state.merge(part.state)
         done += part.n
         if on_progress is not None:
@@ -264,11 +267,15 @@ class _Part:
 
 
 def _tasks(
-    table: ImageTable, rows: npt.NDArray[np.int64], side: int, store: ImageStore | None
+    table: ImageTable,
+    rows: npt.NDArray[np.int64],
+    size: int,
+    side: int,
+    store: ImageStore | None,
 ) -> Iterator[Callable[[], _Part]]:
     def task(start: int) -> Callable[[], _Part]:
         def run() -> _Part:
-            chosen = rows[start : start + _CHUNK].tolist()
+            chosen = rows[start : start + size].tolist()
             whole = chosen[-1] - chosen[0] + 1 == len(chosen)
             images = (
                 table.images[chosen[0] : chosen[-1] + 1]
@@ -284,7 +291,7 @@ def _tasks(
 
         return run
 
-    return map(task, range(0, len(rows), _CHUNK))
+    return map(task, range(0, len(rows), size))
 
 
 def _in_threads(tasks: Iterator[Callable[[], _Part]], *, threads: int) -> Iterator[_Part]:

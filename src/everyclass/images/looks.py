@@ -11,8 +11,9 @@ tones: nothing is said of these.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -62,28 +63,30 @@ def tones_of(greys: Pixels) -> Tones:
     small = greys
     if max(greys.shape[1:]) > SIDE:
         small = box_reduced(greys, side=SIDE)
-    return Tones(_counts(small), _counts(_edges(small)))
+    edges, (_, height, width) = _counts(_edges(small)), small.shape
+    edges[:, 0] -= height * width - max(height - 2, 0) * max(width - 2, 0)
+    return Tones(_counts(small), edges)
 
 
-def _edges(greys: Pixels) -> npt.NDArray[np.int16]:
-    """Eight times a pixel less its neighbours, cut to 0..255; (B, H - 2, W - 2)."""
-    levels = greys.astype(np.int16)
-    # Sums of three by three as three by one and one by three: half the additions.
-    rows = levels[:, :-2] + levels[:, 1:-1]
-    rows += levels[:, 2:]
-    sums = rows[:, :, :-2] + rows[:, :, 1:-1]
-    sums += rows[:, :, 2:]
-    edges = levels[:, 1:-1, 1:-1] * np.int16(9)
-    edges -= sums
-    return np.clip(edges, 0, 255, out=edges)
+def _edges(greys: Pixels) -> Pixels:
+    """Eight times a pixel less its neighbours, cut to 0..255; 0 on the border."""
+    n, height, width = greys.shape
+    column = np.ascontiguousarray(greys).reshape(n * height, width)
+    edges: Pixels = cv2.filter2D(column, -1, _EDGES).reshape(n, height, width)
+    edges[:, [0, -1]] = 0  # in these rows two images meet
+    edges[:, :, [0, -1]] = 0
+    return edges
 
 
-def _counts(values: npt.NDArray[np.integer[Any]]) -> Histogram:
+_EDGES = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], dtype=np.float32)
+
+
+def _counts(values: Pixels) -> Histogram:
     """(B, 256): how often each level occurs in each image."""
-    n = len(values)
-    places = values.reshape(n, -1) + LEVELS * np.arange(n)[:, None]
-    counts: Histogram = np.bincount(places.reshape(-1), minlength=n * LEVELS)
-    return counts.reshape(n, LEVELS)
+    if not values.size:
+        return np.zeros((len(values), LEVELS), dtype=np.int64)
+    counts = [cv2.calcHist([one], [0], None, [LEVELS], [0, LEVELS]) for one in values]
+    return np.array(counts).reshape(len(values), LEVELS).astype(np.int64)
 
 
 def looks_of(
@@ -102,16 +105,30 @@ def looks_of(
     found = np.zeros(len(greys), dtype=LOOK)
     found["width"], found["height"] = sizes[:, 0], sizes[:, 1]
     pixels = greys.sum(axis=1)
-    shares = greys / pixels[:, None]
-    reached = shares.cumsum(axis=1)
-    found["bright_end"] = (reached < 0.99 - 1e-9).sum(axis=1)
-    found["dark_end"] = (reached < 0.05 - 1e-9).sum(axis=1)
-    bits = -(shares * np.log2(np.maximum(shares, 1e-12))).sum(axis=1)
+    reached = greys.cumsum(axis=1)
+    found["bright_end"] = _first(reached, 0.99 * pixels)
+    found["dark_end"] = _first(reached, 0.05 * pixels)
+    bits = np.log2(pixels) - _times_log(int(pixels.max()))[greys].sum(axis=1) / pixels
     few = pixels < LEAST_PIXELS
     enlarged = sizes.min(axis=1) ** 2 < pixels
-    found["bits"] = np.where(few, np.inf, bits)
-    strong = (edges.cumsum(axis=1) < 0.99 * edges.sum(axis=1, keepdims=True)).sum(axis=1)
+    found["bits"] = np.where(few, np.inf, np.maximum(bits, 0))
+    reached = edges.cumsum(axis=1)
+    strong = _first(reached, 0.99 * reached[:, -1])
     span = np.maximum(1, found["bright_end"].astype(int) - found["dark_end"])
     found["sharpest"] = np.where(few | enlarged, np.inf, strong / span)
     found["grey"] = grey
     return found
+
+
+def _first(
+    reached: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """(B,) the first level at which so many pixels are reached."""
+    return np.asarray((reached >= shares[:, None] - 1e-6).argmax(axis=1), dtype=np.int64)
+
+
+@lru_cache(maxsize=8)
+def _times_log(most: int) -> npt.NDArray[np.float64]:
+    """n log2(n) of 0 to `most`."""
+    counts = np.arange(most + 1, dtype=np.float64)
+    return counts * np.log2(np.maximum(counts, 1))

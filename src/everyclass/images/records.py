@@ -16,7 +16,7 @@ import numpy.typing as npt
 from everyclass.images.greys import grey_levels
 from everyclass.images.likeness import likeness_codes
 from everyclass.images.looks import LOOK, looks_of, tones_of
-from everyclass.images.pixels import RGB
+from everyclass.images.resizing import RGB
 from everyclass.stats.moments import channel_sums, largest_deviation
 
 BLANK_DEVIATION = 2.0
@@ -47,7 +47,7 @@ stored; whether it is a giant, decoded at a fraction; sums of its pixels and of 
 training size, by channel; lowest and highest value; whether it shows nothing, and its mean level;
 whether its likeness codes mean anything, and these; how it looks (with its size as stored)."""
 
-RECORDS_VERSION = 2
+RECORDS_VERSION = 3
 """Changes whenever the same pixels would give another record."""
 
 Records = npt.NDArray[np.void]
@@ -89,8 +89,7 @@ def records_of(images: Sequence[ImageFacts]) -> Records:
     found["kind"] = [" ".join(map(str, facts.kind)).encode() for facts in images]
     found["reduced"] = [facts.reduced for facts in images]
     n_pixels = pixels[0].size // 3
-    channels = np.ascontiguousarray(pixels.reshape(len(images), n_pixels, 3).transpose(0, 2, 1))
-    sums, squares = channel_sums(channels)
+    sums, squares = channel_sums(pixels.reshape(len(images), n_pixels, 3))
     found["sums"], found["squares"] = sums, squares
     every = pixels.reshape(len(images), -1)
     found["low"], found["high"] = every.min(axis=1), every.max(axis=1)
@@ -100,9 +99,17 @@ def records_of(images: Sequence[ImageFacts]) -> Records:
     found["likeness"], found["tells"] = likeness_codes(greys)
     found["look"] = looks_of(
         tones_of(greys),
-        grey=(channels[:, 1:] == channels[:, :1]).all(axis=(1, 2)),
+        grey=_are_grey(pixels, sums),
         sizes=np.array([(facts.width, facts.height) for facts in images]),
     )
+    return found
+
+
+def _are_grey(pixels: RGB, sums: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    """Whether the three channels of each image are one; only where their sums are, it is looked."""
+    found: npt.NDArray[np.bool_] = (sums == sums[:, :1]).all(axis=1)
+    for place in np.flatnonzero(found):
+        found[place] = (pixels[place] == pixels[place, ..., :1]).all()
     return found
 
 

@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from everyclass.errors import InputError
-from everyclass.images.pixels import PIXELS_VERSION, RGB, UnreadableImage, load_image
+from everyclass.images.pixels import PIXELS_VERSION, UnreadableImage, load_image
+from everyclass.images.resizing import RGB
 from everyclass.images.table import ImageTable
 
 Rows = Sequence[int] | npt.NDArray[np.integer[Any]]

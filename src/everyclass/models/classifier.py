@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from everyclass.errors import InputError
+from everyclass.models.resizing import resized
 
 LEAST_CHANNELS = 8
 """Of a 1x1 convolution with a stride, from which its backward pass is safe in the channels-last
@@ -106,9 +106,8 @@ class Classifier(nn.Module):
     def prepare(self, images: Tensor) -> Tensor:
         """Inputs of the first layer, (B, 3, side, side) float32.
 
-        Images that already have the right side are not touched. Others are resized bilinearly
-        with antialiasing, as `images/pixels.py` does with Pillow; a test holds the two within one
-        grey level of each other.
+        Images that already have the right side are not touched. Others are resized as training
+        images are (`everyclass.models.resizing`).
 
         Args:
             images: (B, 3, H, W) uint8.
@@ -121,7 +120,7 @@ class Classifier(nn.Module):
                 f"{tuple(images.shape)}.",
                 remedy="Pass raw RGB pixels; scaling and normalisation are inside the model.",
             )
-        values = _resized(images.float(), self.preprocessing.side)
+        values = resized(images.float(), self.preprocessing.side)
         return (values / self.preprocessing.scale - self.mean) / self.std
 
     def forward(self, images: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -149,20 +148,6 @@ def suits_channels_last(network: nn.Module) -> bool:
         and module.in_channels < LEAST_CHANNELS
         for module in network.modules()
     )
-
-
-def _resized(values: Tensor, side: int) -> Tensor:
-    """Columns, then rows, rounded to whole grey levels after each, as Pillow does. Newer Pillows
-    choose the order by cost; that moves about a fifth of the values, by one level.
-    """
-    for size in ((values.shape[-2], side), (side, side)):
-        if values.shape[-2:] != size:
-            values = functional.interpolate(
-                values, size=size, mode="bilinear", antialias=True, align_corners=False
-            )
-            # Halves go up, as in Pillow; round() would take them to the even neighbour.
-            values = (values + 0.5).floor().clamp(0.0, 255.0)
-    return values
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

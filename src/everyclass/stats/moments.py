@@ -42,10 +42,12 @@ class ChannelMoments:
         Args:
             images: (..., 3) uint8, an image or a batch.
         """
-        channels = np.ascontiguousarray(images.reshape(-1, 3).T)
-        (red, green, blue), (red2, green2, blue2) = (one.tolist() for one in channel_sums(channels))
+        pixels = images.reshape(1, -1, 3)
+        (red, green, blue), (red2, green2, blue2) = (
+            one[0].tolist() for one in channel_sums(pixels)
+        )
         return cls(
-            n_pixels=channels.shape[1],
+            n_pixels=pixels.shape[1],
             sums=(red, green, blue),
             squares=(red2, green2, blue2),
         )
@@ -94,22 +96,42 @@ class ChannelMoments:
 NO_PIXELS = ChannelMoments(n_pixels=0, sums=(0, 0, 0), squares=(0, 0, 0))
 
 
+_ROW = 256  # squares of so many bytes add up to less than 2**24: exact in float32
+_ONES = np.ones(_ROW, dtype=np.float32)
+_SCRATCH = 1 << 16  # values that are brought to float32 at a time
+
+
 def channel_sums(
-    channels: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8],
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Sums of the values and of their squares, (..., 3) uint64 each.
+    """Sums of the values and of their squares, (B, 3) uint64 each; exact.
 
     Args:
-        channels: (..., 3, P) uint8, C-contiguous: the P pixels of an image, channel by channel.
+        images: (B, P, 3) uint8: the P pixels of each image.
     """
-    # Squares fit into 16 bits, and those of up to 66,051 pixels into 32: half the time of 64.
-    total = np.uint32 if channels.shape[-1] * 255**2 < 1 << 32 else np.uint64
-    squares = channels.astype(np.uint16)
-    squares *= squares
-    return (
-        channels.sum(axis=-1, dtype=total).astype(np.uint64),
-        squares.sum(axis=-1, dtype=total).astype(np.uint64),
-    )
+    sums, squares = (np.empty((len(images), 3), dtype=np.uint64) for _ in range(2))
+    # Matrix products over short rows: half the time of sums over integers. A few images at a time,
+    # in one place: fresh memory would cost as much as the sums.
+    step = max(1, _SCRATCH // max(1, images[:1].size))
+    scratch = np.empty((min(step, len(images)), *images.shape[1:]), dtype=np.float32)
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
+        values = scratch[: len(part)]
+        np.copyto(values, part)
+        sums[start : start + step] = _summed(values)
+        np.multiply(values, values, out=values)
+        squares[start : start + step] = _summed(values)
+    return sums, squares
+
+
+def _summed(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
+    n, pixels, _ = values.shape
+    rows, rest = divmod(pixels, _ROW)
+    whole = values[:, : rows * _ROW].reshape(n, _ROW, 3 * rows)
+    total = (_ONES @ whole).reshape(n, rows, 3).sum(axis=1, dtype=np.float64)
+    if rest:
+        total += _ONES[:rest] @ values[:, rows * _ROW :]
+    return np.asarray(total, dtype=np.uint64)
 
 
 def largest_deviation(
