@@ -78,6 +78,7 @@ def test_a_healthy_case_has_no_issue_and_nearly_everything_applies() -> None:
     lacking = {one.name for one in results if one.outcome == "not-applicable"}
     assert lacking == {
         *("loss-weights", "weights-and-smoothing", "double-correction"),
+        "clipping",  # no gradients were clipped
         "train-against-eval",  # 6 batches are too few
         *("penalty", "adjustment"),  # the loss is one of torch's
         "drawn-by-class",  # 360 labels are too few, and classes are even

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from everyclass.capture.losses import WATCHED_LOSSES
-from everyclass.diagnosis.case import LossName
+from everyclass.diagnosis.case import ClipKind, LossName
 
 Function = Callable[..., Any]
 
@@ -81,6 +81,12 @@ class Watcher(Protocol):
 
     def scaled(self, loss: object, result: object) -> None:
         """`GradScaler.scale(loss)` returned `result`."""
+
+    def unscaled(self) -> None:
+        """`GradScaler.unscale_` was called: gradients are what they are."""
+
+    def clipped(self, kind: ClipKind, limit: float, norm_type: float, norm: object) -> None:
+        """Gradients were clipped; `norm` is what the call returned."""
 
     def loader_made(self, loader: object) -> None:
         """A data loader was constructed."""
@@ -150,6 +156,10 @@ class Patches:
         self._replace(Optimizer, "__init__", self._optimizer_init)
         self._replace(GradScaler, "step", self._scaler_step)
         self._replace(GradScaler, "scale", self._scaler_scale)
+        self._replace(GradScaler, "unscale_", self._scaler_unscale)
+        for owner in (nn.utils, nn.utils.clip_grad):
+            self._replace(owner, "clip_grad_norm_", self._clip_norm)
+            self._replace(owner, "clip_grad_value_", self._clip_value)
         self._replace(dataloader.DataLoader, "__init__", self._loader_init)
         self._replace(dataloader.DataLoader, "__iter__", self._loader_iter)
         self._replace(dataloader._BaseDataLoaderIter, "__next__", self._loader_next)
@@ -348,6 +358,39 @@ class Patches:
             return result
 
         return scale
+
+    def _scaler_unscale(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def unscale_(*args: Any, **kwargs: Any) -> Any:
+            watcher.unscaled()
+            return original(*args, **kwargs)
+
+        return unscale_
+
+    def _clip_norm(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def clip_grad_norm_(
+            parameters: Any, max_norm: float, norm_type: float = 2.0, *args: Any, **kwargs: Any
+        ) -> Any:
+            norm = original(parameters, max_norm, norm_type, *args, **kwargs)
+            watcher.clipped("norm", float(max_norm), float(norm_type), norm)
+            return norm
+
+        return clip_grad_norm_
+
+    def _clip_value(self, original: Function) -> Function:
+        watcher = self._watcher
+
+        @functools.wraps(original)
+        def clip_grad_value_(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> Any:
+            original(parameters, clip_value, *args, **kwargs)
+            watcher.clipped("value", float(clip_value), 2.0, None)
+
+        return clip_grad_value_
 
     def _loader_init(self, original: Function) -> Function:
         watcher = self._watcher

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from everyclass.capture.answer_gradients import AnswerGradients
 from everyclass.capture.between_steps import BetweenSteps
+from everyclass.capture.clipping import ClipWatch
 from everyclass.capture.copies import Copies
 from everyclass.capture.facts import Facts, class_ids_finding, spread_finding
 from everyclass.capture.feed import Feed, to_host
@@ -44,7 +45,7 @@ from everyclass.capture.sites import Sites, calling_site
 from everyclass.capture.stand_ins import FastaiOptimizers, HandUpdates
 from everyclass.capture.state_loads import Offer, StateLoads
 from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
-from everyclass.diagnosis.case import LossName
+from everyclass.diagnosis.case import ClipKind, LossName
 from everyclass.diagnosis.nested import plain, tensors_in
 from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
@@ -144,6 +145,7 @@ class Session:
         self.fastai = FastaiOptimizers()
         self.by_itself = HandUpdates()
         self.loads = StateLoads()
+        self.clips = ClipWatch()
         self.rhythm = rhythm or Rhythm()
         self._rests = False
         self._evaluates_with_gradients = False
@@ -467,6 +469,7 @@ class Session:
 
     def _step_ends(self, optimizer: Optimizer) -> None:
         self._scaler_stepped = True
+        self.clips.step_ends()
         self.facts.stepped[id(optimizer)] += 1
         self._flush_candidate()
         if self._rests and not self._calls and not self.window.waiting:
@@ -510,6 +513,17 @@ class Session:
     def scaled(self, loss: object, result: object) -> None:
         """See `Watcher`."""
         self.own_loss.scaled(loss, result)
+        self.clips.scaled(loss, result)
+
+    @_guarded
+    def unscaled(self) -> None:
+        """See `Watcher`."""
+        self.clips.unscaled()
+
+    @_guarded
+    def clipped(self, kind: ClipKind, limit: float, norm_type: float, norm: object) -> None:
+        """See `Watcher`."""
+        self.clips.clipped(kind, limit, norm_type, norm)
 
     @_guarded
     def scaler_begins(self) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import NotApplicable
+from everyclass.diagnosis.case import Clipping
 from everyclass.diagnosis.causes.rate import late_rise, overshot
 from everyclass.diagnosis.lab import IMBALANCED, Lab
 from everyclass.diagnosis.material import held_by
@@ -106,7 +107,7 @@ def rate_cause(lab: Lab) -> CauseId:
 
 def clip(_: Lab, trainee: Trainee) -> None:
     """Gradients of norm 1 at most."""
-    trainee.clip_norm = CLIP_NORM
+    trainee.clip = Clipping(kind="norm", limit=CLIP_NORM)
 
 
 def no_weight_decay(_: Lab, trainee: Trainee) -> None:

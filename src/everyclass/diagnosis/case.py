@@ -6,8 +6,8 @@ it came from nor what will be asked of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -115,6 +115,42 @@ class StateLoad:
     site: str
 
 
+ClipKind = Literal["norm", "value"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clipping:
+    """How gradients are clipped before each step.
+
+    Args:
+        kind: their norm, all together, or each number.
+        limit: as it was given.
+        norm_type: of the norm: 2, or infinity.
+        norms: of the gradients before it, in some of the first steps, as they were then.
+        scale: by which a gradient scaler had multiplied them then; 1 without one, and where it had
+            divided them before.
+    """
+
+    kind: ClipKind
+    limit: float
+    norm_type: float = 2.0
+    norms: tuple[float, ...] = ()
+    scale: float = 1.0
+
+    @property
+    def unscaled(self) -> Clipping:
+        """The same limit, on gradients as they are."""
+        return replace(self, scale=1.0, norms=())
+
+    def apply(self, parameters: Sequence[Tensor]) -> None:
+        """Clip gradients that no scaler has multiplied, to what such a call leaves of them."""
+        limit = self.limit / self.scale
+        if self.kind == "value":
+            nn.utils.clip_grad_value_(parameters, limit)
+        else:
+            nn.utils.clip_grad_norm_(parameters, limit, norm_type=self.norm_type)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A training as far as it is known. What is not known is None or empty, never guessed.
@@ -145,6 +181,7 @@ class Case:
             apart; 1 where it does not, or nobody looked.
         rates: (step, learning rate of the first group), where it changed.
         initial_state: the model's state dict before the first step, on the CPU.
+        clipping: of gradients; None where none was seen.
         loads: of checkpoints, before the first step.
         epoch_batches: training batches an epoch, None when not known.
         call_sites: what was built where: name ("model", "loss",
@@ -169,6 +206,7 @@ class Case:
     weights_times: float = 1.0
     rates: tuple[tuple[int, float], ...] = ()
     initial_state: Mapping[str, Tensor] | None = None
+    clipping: Clipping | None = None
     loads: tuple[StateLoad, ...] = ()
     epoch_batches: int | None = None
     call_sites: Mapping[str, str] = field(default_factory=dict)

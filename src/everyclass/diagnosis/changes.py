@@ -33,6 +33,7 @@ from everyclass.diagnosis.alterations import (
     without_smoothing,
     without_weights,
 )
+from everyclass.diagnosis.causes.clipping import clipping_cause, without_clipping
 from everyclass.diagnosis.class_order import read_in_order
 from everyclass.diagnosis.evaluating import (
     as_training_images,
@@ -240,6 +241,15 @@ _CHANGES: tuple[Change, ...] = (
         remedy="Train in float32, or with autocast and a GradScaler.",
         apply=full_precision,
         form=True,
+    ),
+    Change(
+        name="clipping-removed",
+        cause="learning-rate-too-low",
+        words="gradients not clipped that way",
+        remedy="Clip at a norm of 1 to 5; after scaler.unscale_(optimizer) where there is one.",
+        apply=without_clipping,
+        form=True,
+        cause_of=clipping_cause,
     ),
     Change(
         name="checkpoint-loaded",

@@ -22,6 +22,7 @@ from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.causes import (
     augmentation,
     checkpoint,
+    clipping,
     evaluation,
     fitting,
     imbalance,
@@ -53,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     *outputs.CHECKS,
     *optimizer.CHECKS,
     *checkpoint.CHECKS,
+    *clipping.CHECKS,
     *precision.CHECKS,
     *rate.CHECKS,
     *step_size.CHECKS,

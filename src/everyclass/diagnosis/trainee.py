@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.case import CapturedBatch, Case, Clipping
 from everyclass.diagnosis.dropout import AlteredDropout, bound_arguments
 from everyclass.diagnosis.material import fits, unwrapped
 from everyclass.diagnosis.nested import map_tensors, plain_names, scores_in
@@ -54,7 +54,7 @@ class Trainee:
         peak_rates: of each group of each optimizer.
         clears: gradients start afresh at each step.
         forwards_a_step: forward passes between two steps of the optimizer.
-        clip_norm: largest norm of all gradients; None without clipping.
+        clip: how gradients are clipped; None without.
         alter_batch: applied to each batch, in training and in scoring.
         alter_targets: applied to each batch in training alone.
         alter_loss: applied to the arguments of torch's losses in training.
@@ -80,7 +80,7 @@ class Trainee:
     peak_rates: list[list[float]]
     clears: bool = True
     forwards_a_step: int = 1
-    clip_norm: float | None = None
+    clip: Clipping | None = None
     alter_batch: list[AlterBatch] = field(default_factory=list)
     alter_targets: list[AlterBatch] = field(default_factory=list)
     alter_loss: list[AlterLoss] = field(default_factory=list)
@@ -162,8 +162,8 @@ class Trainee:
         for optimizer, rates in zip(self.optimizers, self.peak_rates):
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * factor
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        if self.clip is not None:
+            self.clip.apply(tuple(self.model.parameters()))
 
         def closure() -> float:
             if self.clears:
@@ -289,6 +289,7 @@ def trainee_of(case: Case, batches: Sequence[CapturedBatch], *, from_start: bool
         rate=_replayed(case.rates),
         peak_rates=_peak_rates(optimizers, case.rates),
         weights_times=case.weights_times,
+        clip=case.clipping,
         clears=case.gradients_cleared is not False,
         forwards_a_step=1 if any(map(asks_again, optimizers)) else _forwards_a_step(case),
     )
