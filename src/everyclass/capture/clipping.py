@@ -35,9 +35,10 @@ class ClipWatch:
 
     def scaled(self, loss: object, result: object) -> None:
         """A scaler has multiplied a loss: so are the gradients, until it divides them."""
-        if len(self._calls) < LOOKED_AT_CALLS:
-            if isinstance(loss, Tensor) and isinstance(result, Tensor) and loss.numel() == 1:
-                self._scaled = loss.detach(), result.detach()
+        if len(self._calls) >= LOOKED_AT_CALLS:
+            return
+        if isinstance(loss, Tensor) and isinstance(result, Tensor) and loss.numel() == 1:
+            self._scaled = loss.detach(), result.detach()
 
     def unscaled(self) -> None:
         """It has divided them."""
