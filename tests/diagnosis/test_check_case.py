@@ -440,6 +440,14 @@ def test_a_rate_at_which_adam_can_move_nothing(rate: float, accused: bool) -> No
     assert causes(check_case(given)) == (["learning-rate-too-low"] if accused else [])
 
 
+@pytest.mark.parametrize(("rate", "accused"), [(1e-8, True), (1e-5, False)])
+def test_a_short_run_says_it_of_rates_that_are_lower_still(rate: float, accused: bool) -> None:
+    model = cnn()
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    given = case(model, optimizer=optimizer, rates=((0, rate),), steps=30, forwards=30)
+    assert causes(check_case(given)) == (["learning-rate-too-low"] if accused else [])
+
+
 def test_adam_with_a_rate_that_learns() -> None:
     model = cnn()
     assert causes(check_case(case(model, optimizer=adam(model), rates=((0, 1e-3),)))) == []

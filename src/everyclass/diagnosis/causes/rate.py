@@ -40,7 +40,11 @@ one-cycle schedule by a fifth."""
 
 STEPS_TO_MOVE, MOVED_SHARE = 100, 0.01
 """Steps after which weights that can have moved by no more than this share of their usual size say
-that the rate is too low. Fine-tuning at 1e-5 moves them by several times as much in 100 steps."""
+that the rate is too low; by as much less after fewer steps. Fine-tuning at 1e-5 moves them by
+several times as much."""
+
+FEWEST_STEPS = 20
+"""With fewer nothing is said about how far they led."""
 
 OVERSHOT, LARGE_RATE = 10.0, 0.15
 """Times the rate that the optimizer was made with, and the rate, from which a schedule is called
@@ -185,13 +189,14 @@ def _lost_in_rounding(material: Material, rates: _Rates) -> Answer | None:
 
 def _too_short_steps(material: Material, rates: _Rates) -> Answer | None:
     """Steps whose size the optimizer sets, whatever the gradient, and that go nowhere."""
-    if rates.steps < STEPS_TO_MOVE:
+    if rates.steps < FEWEST_STEPS:
         return None
+    least = MOVED_SHARE * min(1.0, rates.steps / STEPS_TO_MOVE)
     reach = _reach(material)
     if reach is not None:
         rates.evidence["most_that_a_weight_moved"] = reach
         # After an explosion the weights are such that any step beside them is short.
-        if reach < MOVED_SHARE and (_distance(material) or 0.0) < 10 * reach + MOVED_SHARE:
+        if reach < least and (_distance(material) or 0.0) < 10 * reach + MOVED_SHARE:
             return accuse(
                 "learning-rate-too-low",
                 f"In {rates.steps:,} steps at rates to {figure(rates.reached)} this optimizer can "
@@ -202,7 +207,7 @@ def _too_short_steps(material: Material, rates: _Rates) -> Answer | None:
                 evidence=rates.evidence | {"steps": rates.steps},
             )
     moved = _moved_share(material)
-    if moved is None:
+    if moved is None or rates.steps < STEPS_TO_MOVE:
         return None
     rates.evidence["moved"] = moved
     if moved >= MOVED_SHARE:
