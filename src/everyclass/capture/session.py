@@ -37,12 +37,12 @@ from everyclass.capture.losses import (
 )
 from everyclass.capture.matching import main_losses, match_call
 from everyclass.capture.models import CallTap, ModelCall, copied
+from everyclass.capture.other_steps import OtherSteps
 from everyclass.capture.readings import LOOKS, HandWritten, read_like
 from everyclass.capture.reservoir import DEFAULT_BYTES, Reservoir
 from everyclass.capture.rhythm import Rhythm
 from everyclass.capture.roots import Roots
 from everyclass.capture.sites import Sites, calling_site
-from everyclass.capture.stand_ins import FastaiOptimizers, HandUpdates
 from everyclass.capture.state_loads import Offer, StateLoads
 from everyclass.capture.window import LARGEST_WINDOW, LossRecord, Sorted, Window
 from everyclass.diagnosis.case import ClipKind, LossName
@@ -142,8 +142,7 @@ class Session:
         self.own_loss = LossRecorder(lambda: self.active)
         self.first_labels = FirstLabels()
         self.copies = Copies()
-        self.fastai = FastaiOptimizers()
-        self.by_itself = HandUpdates()
+        self.other_steps = OtherSteps(self.facts, self.sites, self.roots)
         self.loads = StateLoads()
         self.clips = ClipWatch()
         self.rhythm = rhythm or Rhythm()
@@ -166,7 +165,7 @@ class Session:
         self._ending = True
         self._end()
         self.own_loss.leave()
-        self.by_itself.leave()
+        self.other_steps.leave()
         self.active = False
         self.tap.keep_only(None)
         if self.feed.monitor is not None:
@@ -312,7 +311,9 @@ class Session:
         if call is None:
             return
         if call.gradients:
-            self._look_for_changed_weights(module)
+            stepped = self.other_steps.pass_begins(module)
+            if stepped is not None:
+                self._step_ends(stepped)
         self._flush_candidate()
         if module is self.roots.root and call.gradients:
             self.own_loss.begin()
@@ -437,35 +438,13 @@ class Session:
 
     @_guarded
     def fastai_optimizer_made(self, optimizer: Any) -> None:
-        """See `Watcher`. What it will do to which parameters is told by its first step."""
-        self.roots.expect([one for group in optimizer.param_lists for one in group])
+        """See `Watcher`."""
+        self.other_steps.fastai_made(optimizer)
 
     @_guarded
     def fastai_step_ends(self, optimizer: object) -> None:
         """See `Watcher`."""
-        stand_in, new = self.fastai.stand_in(optimizer)
-        if new:
-            self.facts.optimizers += 1
-            self.facts.note(
-                f"The optimizer is fastai's own: copies are trained by torch's "
-                f"{type(stand_in).__name__} with its rate, momentum and decay."
-            )
-            self.sites.remember(stand_in)
-            self.roots.add_optimizer(stand_in)
-        self._step_ends(stand_in)
-
-    def _look_for_changed_weights(self, network: nn.Module) -> None:
-        """Where nobody made an optimizer, the script may change the weights itself. (One that asks
-        for the loss again, as LBFGS does, changes them between two passes of its first step.)
-        """
-        own = self.by_itself
-        if self.roots.optimizers:
-            own.leave()
-            return
-        if self.roots.root in (None, network) and own.pass_begins(network):
-            assert own.optimizer is not None
-            self.facts.note(own.note)
-            self._step_ends(own.optimizer)
+        self._step_ends(self.other_steps.fastai_stepped(optimizer))
 
     def _step_ends(self, optimizer: Optimizer) -> None:
         self._scaler_stepped = True
@@ -553,7 +532,7 @@ class Session:
         rate = _rate(optimizer)
         if rate is not None and (not self.rates or self.rates[-1][1] != rate):
             self.rates.append((self.steps, rate))
-        if optimizer is self.by_itself.optimizer:
+        if self.other_steps.by_hand(optimizer):
             self.gradients.after_own_step(optimizer)
         else:
             self.gradients.after_step(optimizer, self.steps, self.roots.root)
