@@ -17,6 +17,7 @@ BANDS = {
     "contracts": 0,
     "json_reader": 0,
     "findings": 0,
+    "notebook": 0,
     "diagnoses": 0,
     "repairs": 0,
     "slices": 0,
