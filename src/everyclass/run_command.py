@@ -18,6 +18,7 @@ import typer
 from everyclass.errors import InputError
 from everyclass.options import Json, Quiet, Strict
 from everyclass.printing import progress_console, write_json
+from everyclass.report_command import tell_report
 
 if TYPE_CHECKING:
     from everyclass.capture.report import WatchReport
@@ -39,7 +40,7 @@ def run(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for findings.json and diagnosis.json."),
+        typer.Option("--out", help="Folder for findings.json, diagnosis.json and report.html."),
     ] = None,
     budget: Annotated[
         float | None,
@@ -105,6 +106,8 @@ def run(
         found = _fix(plan, outcome, stop_on_collapse=stop_on_collapse, quiet=quiet)
         write_json(json_file, {**value, "fix": found})
         write_json(None if out is None or found is None else out / "fix.json", found)
+    if out is not None and (out / "findings.json").exists():
+        tell_report(out, quiet=quiet)
     problem = strict and outcome.report.problem_found
     raise typer.Exit(outcome.code or int(problem))
 
