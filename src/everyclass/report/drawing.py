@@ -132,7 +132,7 @@ def whole_ticks(low: float, high: float, *, most: int) -> list[float]:
     step = max(math.ceil((high - low) / max(most - 1, 1)), 1)
     step = next((nice for nice in _nice_steps() if nice >= step), step)
     ticks = [float(value) for value in range(0, math.floor(high) + 1, step) if value >= low]
-    return ticks if low in ticks or not ticks or ticks[0] - low < step / 2 else [low, *ticks]
+    return [float(low), *ticks] if not ticks or ticks[0] - low >= step / 2 else ticks
 
 
 def nice_ticks(low: float, high: float, *, most: int = 5) -> list[float]:
