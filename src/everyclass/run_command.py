@@ -7,6 +7,7 @@ which loads torch when it wants to.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -106,7 +107,9 @@ def run(
         found = _fix(plan, outcome, stop_on_collapse=stop_on_collapse, quiet=quiet)
         write_json(json_file, {**value, "fix": found})
         write_json(None if out is None or found is None else out / "fix.json", found)
-    if out is not None and (out / "findings.json").exists():
+    # Of a distributed training only the first process watches, and writes.
+    first = os.environ.get("RANK", "0") == "0"
+    if out is not None and first and (out / "findings.json").exists():
         tell_report(out, quiet=quiet)
     problem = strict and outcome.report.problem_found
     raise typer.Exit(outcome.code or int(problem))

@@ -1,7 +1,7 @@
 """The colours of a report, light and dark, and the contrast between them.
 
 Comes in: nothing. Goes out: CSS custom properties. Text keeps a contrast of 4.5 to what it stands
-on and marks one of 3 (WCAG 2.2, 1.4.3 and 1.4.11); `tests/report` computes it for both schemes.
+on and marks one of 3 (WCAG 2.2, 1.4.3 and 1.4.11); `tests/reports` computes it for both schemes.
 """
 
 from __future__ import annotations

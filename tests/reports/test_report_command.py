@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,33 @@ def test_a_report_that_cannot_be_written_costs_nothing_else(
     assert report_command.leave_report(script) == (
         "No report was written: report.html could not be written: No space left on device."
     )
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_run_leaves_a_report_and_nothing_of_an_earlier_run(
+    tmp_path: Path, script: Path, rank: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("print('hello')\n")
+    (script / "report.html").write_text("old")
+    words = ["run", "--out", str(script), str(program)]
+    code = f"from everyclass.cli import main; main({words!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "RANK": rank},
+    )
+    assert done.stdout == "hello\n"
+    page = (script / "report.html").read_text()
+    if rank == "1":  # not the process that watches
+        assert page == "old"
+        return
+    assert f"Report: {script}/report.html" in done.stderr
+    assert "never loaded torch" in page
+    assert not (script / "diagnosis.json").exists()
+    assert not (script / "fix.json").exists()
 
 
 @pytest.mark.parametrize(
