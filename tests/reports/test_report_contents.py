@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from html_check import Page
-from report_zoo import NAMES, add_repair, write_script
+from report_zoo import NAMES, add_repair, watch_of, write_script
 
 from everyclass.errors import InputError
 from everyclass.report.contents import read_contents
 from everyclass.report.page import make_report
+from everyclass.report.write import write_report
 
 ALL = [
     *("Every class", "What is taken for what", "Most confident mistakes", "Slices"),
@@ -135,6 +136,27 @@ def test_images_that_are_gone_are_counted_and_named(
     assert f"{len(report.missing)} images could not be shown" in page.text
     assert "no such file" in page.text
     assert not [tag for tag, _ in page.tags if tag == "img"]
+
+
+def test_relative_paths_need_the_folder_of_the_training(
+    run: Path, images: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("audit.json", "predictions.csv"):
+        text = (run / name).read_text(encoding="utf-8")
+        (run / name).write_text(text.replace(f"{images}/", "images/"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    told = write_report(run)
+    assert told.sentence.endswith("Start it in the folder in which the training was started.")
+    assert "these paths are relative" in Page(told.report.html).text
+    monkeypatch.chdir(images.parent)
+    assert write_report(run).report.missing == ()
+
+
+def test_an_unfinished_run_that_is_ill_says_so_first(run: Path) -> None:
+    (run / "evaluation.json").unlink()
+    (run / "findings.json").write_text(json.dumps(watch_of(NAMES, verdict="diverged")))
+    page = Page(make_report(run).html)
+    assert page.headings[0][1].startswith("diverged")
 
 
 def test_a_repair_has_its_own_lane_and_its_undone_epochs(repaired: Path) -> None:

@@ -161,9 +161,18 @@ def _unfinished_head(contents: Contents) -> Head:
     ]
     if stopped is not None:
         told = [f"The training was stopped at step {stopped.step:,}: {stopped.alarm}"]
+    watch = contents.watch
+    ill = watch is not None and watch.verdict != "healthy"
+    if stopped is None and watch is not None and ill:
+        told.insert(0, watch.sentence)
     tiles = [
         Tile(name="epochs done", value=f"{0 if done is None else done.number}{planned}"),
     ]
+    verdict: str = "not finished"
+    if stopped is not None:
+        verdict = stopped.verdict
+    elif watch is not None and ill:
+        verdict = watch.verdict
     if done is not None:
         tiles.append(
             Tile(
@@ -175,8 +184,8 @@ def _unfinished_head(contents: Contents) -> Head:
     return Head(
         title=f"everyclass: {contents.folder.resolve().name}",
         subject=_subject(contents),
-        verdict=stopped.verdict if stopped is not None else "not finished",
-        mood="bad" if stopped is not None else "warn",
+        verdict=verdict,
+        mood="warn" if verdict == "not finished" else "bad",
         sentences=tuple(told),
         tiles=tuple(tiles),
     )

@@ -86,7 +86,8 @@ class Report:
         sections: their titles.
         absent: what was left out, and why.
         embedded, asked: pictures inside, and those that there were to show.
-        missing: (path, reason) of images that could not be shown.
+        missing: (path, reason) of images that could not be shown; `relative_missing` where a path
+            among them depends on the folder in which one stands.
     """
 
     html: str
@@ -95,6 +96,7 @@ class Report:
     embedded: int
     asked: int
     missing: tuple[tuple[str, str], ...]
+    relative_missing: bool
 
 
 def make_report(folder: Path) -> Report:
@@ -138,6 +140,7 @@ def make_report(folder: Path) -> Report:
         embedded=thumbnails.shown,
         asked=thumbnails.asked,
         missing=thumbnails.missing,
+        relative_missing=thumbnails.relative_missing,
     )
 
 

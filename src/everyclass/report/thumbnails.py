@@ -12,11 +12,12 @@ import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 
 from everyclass.errors import EveryclassError
-from everyclass.images.pixels import UnreadableImage, decode_resized, read_bytes
+from everyclass.images.pixels import NO_SUCH_FILE, UnreadableImage, decode_resized, read_bytes
 
 SIDE = 112
 """Pixels of the longer side; shown at 112 px on a desktop and a little less on a phone."""
@@ -68,6 +69,14 @@ class Thumbnails:
     def missing(self) -> tuple[tuple[str, str], ...]:
         """(path, reason) of images that were asked for and could not be had."""
         return tuple((path, one.reason) for path, one in self._known.items() if one.reason)
+
+    @property
+    def relative_missing(self) -> bool:
+        """Whether any of them is a path that depends on where one stands."""
+        return any(
+            reason == NO_SUCH_FILE and "://" not in path and not Path(path).is_absolute()
+            for path, reason in self.missing
+        )
 
     def take(self, paths: Sequence[str], *, share: float = 1.0) -> list[Thumbnail | None]:
         """The pictures of these paths, in order; None for those that no longer fit.

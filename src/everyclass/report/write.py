@@ -36,6 +36,8 @@ class Written:
             n = len(report.missing)
             images = "image" if n == 1 else "images"
             told += f" {n:,} {images} could not be shown; first: {path}, {reason}."
+            if report.relative_missing:
+                told += " Start it in the folder in which the training was started."
         return told
 
     def to_dict(self) -> dict[str, Any]:
