@@ -176,6 +176,11 @@ def test_a_repair_has_its_own_lane_and_its_undone_epochs(repaired: Path) -> None
         assert words in text
     assert "recipe-1.yaml" in text
     assert report.html.count('class="lane"') == 2
+    lanes = [one for one in Page(report.html).values("aria-label") if one.startswith("as it began")]
+    assert lanes == [
+        "as it began: steps 0 to 20; kept up to step 10, where all was well; "
+        "1, step 20: collapsed: repaired, and trained on from step 10"
+    ]
 
 
 def test_an_alarm_that_was_left_makes_no_lane(run: Path) -> None:

@@ -63,6 +63,7 @@ class _Attempt:
     name: str
     first: int
     last: int
+    kept_until: int
     ill_since: int | None
     moments: tuple[Moment, ...]
     is_last: bool
@@ -99,6 +100,7 @@ def _attempts(contents: Contents) -> list[_Attempt]:
                 name=name,
                 first=first,
                 last=one.step,
+                kept_until=one.from_step,
                 ill_since=one.since_step,
                 moments=tuple(waiting),
                 is_last=False,
@@ -106,7 +108,6 @@ def _attempts(contents: Contents) -> list[_Attempt]:
         )
         first, name, waiting = one.from_step, f"after repair {one.number}", []
     answered = {(one.verdict, one.since_step) for one in contents.repairs}
-    ill = [one.since_step for one in contents.repairs if one.outcome != "repaired"]
     for finding in _findings(contents):
         if (finding.id, finding.since_step) not in answered:
             number += 1
@@ -117,7 +118,8 @@ def _attempts(contents: Contents) -> list[_Attempt]:
             name=name if found else "training",
             first=first,
             last=max([last, first, *(one.step for one in waiting)]),
-            ill_since=next((step for step in ill if step is not None), None),
+            kept_until=last,
+            ill_since=None,
             moments=tuple(waiting),
             is_last=True,
         )
@@ -222,8 +224,13 @@ def _lane(one: _Attempt, contents: Contents, end: int) -> Lane:
             if finding.since_step is not None:
                 until = one.last if finding.ended_step is None else finding.ended_step
                 parts.append(_ill(at(finding.since_step), at(until), finding.id))
-    elif one.ill_since is not None:
-        parts.append(_ill(at(one.ill_since), at(one.last), "alarm"))
+    elif not one.is_last:
+        if one.kept_until > one.first:
+            words = f"kept up to step {one.kept_until:,}, where all was well"
+            parts.append(_bar(at(one.first), at(one.kept_until), "learned", words))
+            told.append(words)
+        if one.ill_since is not None:
+            parts.append(_ill(at(one.ill_since), at(one.last), "alarm"))
     for moment in one.moments:
         parts.append(_flag(at(moment.step), moment))
         told.append(f"{moment.number}, {moment.where}: {moment.title}")
