@@ -13,6 +13,7 @@ from report_zoo import NAMES, add_repair, watch_of, write_script
 from everyclass.errors import InputError
 from everyclass.report.contents import read_contents
 from everyclass.report.page import make_report
+from everyclass.report.result_sections import _sizes
 from everyclass.report.write import write_report
 
 ALL = [
@@ -135,6 +136,7 @@ def test_images_that_are_gone_are_counted_and_named(
     page = Page(report.html)
     assert f"{len(report.missing)} images could not be shown" in page.text
     assert "no such file" in page.text
+    assert "0 of 4 mistakes are inside this file" in page.text
     assert not [tag for tag, _ in page.tags if tag == "img"]
 
 
@@ -157,6 +159,13 @@ def test_an_unfinished_run_that_is_ill_says_so_first(run: Path) -> None:
     (run / "findings.json").write_text(json.dumps(watch_of(NAMES, verdict="diverged")))
     page = Page(make_report(run).html)
     assert page.headings[0][1].startswith("diverged")
+
+
+def test_large_sets_are_counted_together() -> None:
+    few = ((1, 30), (3, 15))
+    assert _sizes(few) == [("1", 30, 1.0), ("3", 15, 0.5)]
+    many = tuple((size, 10) for size in range(1, 21))
+    assert _sizes(many)[-2:] == [("7", 10, 10 / 130), ("8 or more", 130, 1.0)]
 
 
 def test_a_repair_has_its_own_lane_and_its_undone_epochs(repaired: Path) -> None:

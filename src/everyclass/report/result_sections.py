@@ -20,6 +20,7 @@ SHOWN_MISTAKES = 24
 SHOWN_SUSPECTS = 24
 SHOWN_RIGHT = 4  # of a class, the least confident ones
 SHOWN_SLICES = 8
+SHOWN_SIZES = 8
 CONFUSION_SHARE = 0.8  # of what the limits leave after the sections before
 
 _UNJUDGED = "the run is not finished: it has no evaluation.json that can be read"
@@ -63,7 +64,9 @@ def confusion_section(contents: Contents, thumbnails: Thumbnails) -> Section | A
     matrix = matrix_of(evaluation)
     cells = matrix.cells()
     panels = [] if predictions is None else _panels(cells, predictions, thumbnails)
-    embedded = sum(len(shots) for cell, shots in panels if not cell.is_right)
+    embedded = sum(
+        bool(shot.thumbnail.uri) for cell, shots in panels if not cell.is_right for shot in shots
+    )
     return Section(
         id="confusion",
         title="What is taken for what",
@@ -211,7 +214,6 @@ def trust_section(contents: Contents, _: Thumbnails) -> Section | Absent:
     sets = evaluation.prediction_sets
     if not charts and sets is None:
         return Absent(title=title, reason="the run was evaluated by a version without calibration")
-    most = 1 if sets is None else max((n for _, n in sets.sizes), default=1)
     return Section(
         id="trust",
         title=title,
@@ -228,7 +230,7 @@ def trust_section(contents: Contents, _: Thumbnails) -> Section | Absent:
                 for words, bins, error in charts
             ],
             "sets": sets,
-            "sizes": [] if sets is None else [(size, n, n / most) for size, n in sets.sizes],
+            "sizes": [] if sets is None else _sizes(sets.sizes),
             "rows": []
             if sets is None
             else [
@@ -245,6 +247,17 @@ def trust_section(contents: Contents, _: Thumbnails) -> Section | Absent:
             ],
         },
     )
+
+
+def _sizes(sizes: tuple[tuple[int, int], ...]) -> list[tuple[str, int, float]]:
+    """(classes in the set, images, share of the longest bar); large sets together."""
+    shown, rest = sizes[: SHOWN_SIZES - 1], sizes[SHOWN_SIZES - 1 :]
+    rows = [(f"{size}", n) for size, n in shown]
+    if rest:
+        more = "" if len(rest) == 1 else " or more"
+        rows.append((f"{rest[0][0]}{more}", sum(n for _, n in rest)))
+    most = max((n for _, n in rows), default=1)
+    return [(words, n, n / max(most, 1)) for words, n in rows]
 
 
 def _no_evaluation(contents: Contents) -> str:
