@@ -161,6 +161,16 @@ def test_an_unfinished_run_that_is_ill_says_so_first(run: Path) -> None:
     assert page.headings[0][1].startswith("diverged")
 
 
+def test_a_network_that_knows_no_class_accuses_no_label(run: Path) -> None:
+    healthy = make_report(run)
+    assert "Suspected label errors" in healthy.sections
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    (run / "evaluation.json").write_text(json.dumps({**evaluation, "collapse": "starved"}))
+    report = make_report(run)
+    reasons = {one.title: one.reason for one in report.absent}
+    assert "starved" in reasons["Suspected label errors"]
+
+
 def test_large_sets_are_counted_together() -> None:
     few = ((1, 30), (3, 15))
     assert _sizes(few) == [("1", 30, 1.0), ("3", 15, 0.5)]

@@ -140,6 +140,12 @@ def suspects_section(contents: Contents, thumbnails: Thumbnails) -> Section | Ab
     predictions, evaluation = contents.predictions, contents.evaluation
     if predictions is None or evaluation is None:
         return Absent(title=title, reason=_no_answers(contents))
+    if evaluation.collapse != "healthy":
+        # It doubts every label of a class that it never answers: that says nothing of the labels.
+        return Absent(
+            title=title,
+            reason=f"the network is {evaluation.collapse}: its doubts say nothing of the labels",
+        )
     found = find_label_errors(predictions.labels, predictions.probs)
     if not len(found.rows):
         return Absent(
@@ -170,6 +176,7 @@ def suspects_section(contents: Contents, thumbnails: Thumbnails) -> Section | Ab
             "not_listed": int(found.not_listed.sum()),
             "judged": len(predictions.images),
             "split": evaluation.split,
+            "balanced_accuracy": evaluation.balanced_accuracy,
         },
     )
 
