@@ -95,6 +95,7 @@ _HOME = {
     "TrainOptions": "everyclass.workflows.train",
     "train": "everyclass.workflows.train",
     "resume": "everyclass.workflows.train",
+    "write_report": "everyclass.report.write",
 }
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ if TYPE_CHECKING:
     from everyclass.models.file import load_model
     from everyclass.monitoring.monitor import Monitor
     from everyclass.recipe import Recipe
+    from everyclass.report.write import write_report
     from everyclass.stats.calibration import decision_reliability, fit_temperature
     from everyclass.stats.confident import find_label_errors
     from everyclass.stats.conformal import (
@@ -254,6 +256,7 @@ __all__ = [
     "train",
     "watch",
     "weighted_cross_entropy",
+    "write_report",
 ]
 
 

@@ -40,6 +40,7 @@ from everyclass.options import (
     wishes_of,
 )
 from everyclass.printing import progress_console, result_console, write_json
+from everyclass.report_command import leave_report, report, tell_report
 from everyclass.run_command import run
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(compare)
 app.command()(curve)
 app.command()(crossval)
+app.command()(report)
 
 
 def _version(asked: bool) -> None:
@@ -353,11 +355,19 @@ def _train(
                 f"--out {out} --resume"
             ) from None
         except RepairsUsedUp as stop:
+            tell_report(out, quiet=quiet)
             raise RepairsUsedUp(
                 f"{stop} Go on all the same with: everyclass train {source.source} --out {out} "
                 "--resume --no-repair"
             ) from None
+        except InputError:
+            raise
+        except EveryclassError:
+            # What it failed of is in the folder; a page shows it better than one message.
+            tell_report(out, quiet=quiet)
+            raise
     write_json(json_file, outcome.evaluation.to_dict())
+    report_line = leave_report(out)
     if not quiet:
         from everyclass.terminal.evaluation import evaluation_view
 
@@ -366,7 +376,7 @@ def _train(
             console.print(sentence, soft_wrap=True)
         console.print(evaluation_view(outcome.evaluation))
         console.print(
-            f"Model, recipe, figures and predictions: {out}\n"
+            f"Model, recipe, figures and predictions: {out}\n{report_line}\n"
             f"Next: everyclass predict {out} IMAGES... --out predictions.csv",
             soft_wrap=True,
         )

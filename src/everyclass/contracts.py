@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
+from everyclass import notebook
 from everyclass.calibrations import ReliabilityBin, SetEvaluation
 from everyclass.json_reader import (
     ROUNDING,
@@ -34,6 +35,8 @@ Verdict = Literal["healthy", "collapsed", "starved", "not-learning", "diverged"]
 
 DecisionKind = Literal["balanced", "natural"]
 """What a prediction aims at: the highest mean recall, or the fewest errors at the given prior."""
+
+_MOST_SHOWN = 50  # classes in a notebook, the worst ones
 
 Interval = tuple[float, float]
 """(low, high) in [0, 1]; a field's name carries the level, `interval_methods` the method."""
@@ -323,6 +326,48 @@ class Evaluation:
             f"{self.collapse}"
         )
 
+    def _repr_html_(self) -> str:
+        """For a notebook: the verdict, the figures beside the majority baseline, every class."""
+        base = self.majority
+        figures = (
+            ("balanced accuracy", self.balanced_accuracy, self.balanced_accuracy_ci95),
+            ("accuracy", self.accuracy, self.accuracy_ci95),
+            ("macro-F1", self.macro_f1, None),
+            ("MCC", self.mcc, None),
+        )
+        baselines = (base.balanced_accuracy, base.accuracy, base.macro_f1, base.mcc)
+        shown = sorted(self.classes, key=lambda one: (one.recall is None, one.recall or 0.0))
+        shown = shown[:_MOST_SHOWN] if len(shown) > _MOST_SHOWN else list(self.classes)
+        return notebook.headed(
+            f"{self.split}: {self.n:,} images, {self.collapse}",
+            notebook.paragraph(self.collapse_sentence),
+            notebook.table(
+                ("", "model", "95 % interval", f"always '{base.name}'"),
+                [
+                    (name, f"{value:.3f}", _ends(interval, 3), f"{baseline:.3f}")
+                    for (name, value, interval), baseline in zip(figures, baselines)
+                ],
+            ),
+            notebook.table(
+                ("class", "", "recall", "95 %", "images", "precision", "F1", "predicted"),
+                [
+                    (
+                        one.name,
+                        notebook.bar(one.recall),
+                        _shown(one.recall),
+                        _ends(one.recall_ci95, 2),
+                        f"{one.n:,}",
+                        _shown(one.precision),
+                        _shown(one.f1),
+                        f"{one.predicted:,}",
+                    )
+                    for one in shown
+                ],
+                words=2,
+            ),
+            notebook.more(len(self.classes) - len(shown), "classes, recognised at least as often"),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The content of `evaluation.json`: plain numbers, strings, lists and None."""
         return {
@@ -431,6 +476,14 @@ def _bins(read: Reader, key: str) -> tuple[ReliabilityBin, ...]:
 
 def _as_list(interval: Interval | None) -> list[float] | None:
     return None if interval is None else list(interval)
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}"
+
+
+def _ends(interval: Interval | None, digits: int) -> str:
+    return "" if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
 
 
 def _check_ratio(value: float | None, part: float, whole: int, where: str, key: str) -> None:

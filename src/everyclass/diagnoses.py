@@ -5,13 +5,14 @@ Comes in: numbers that trials measured. Goes out: values with their JSON form. K
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from everyclass import notebook
 from everyclass.contracts import Verdict
-from everyclass.findings import CauseId, CheckResult, Evidence, Finding
+from everyclass.findings import CauseId, CheckResult, Evidence, Finding, as_verdict
+from everyclass.json_reader import Reader, as_whole, check_share, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,34 @@ class Trial:
             "batch_images": self.batch_images,
         }
 
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "trial") -> Trial:
+        """The value of a JSON object; raises InputError for what is missing or wrong."""
+        read = Reader(values, where)
+        judged = read.value_or_none("judged_on") or "held-out"
+        require(judged in ("held-out", "trained"), where, f"judged_on is {judged!r}.")
+        for key in ("control", "changed", "chance"):
+            check_share(read.number(key), where, key)
+        return cls(
+            change=read.text("change"),
+            causes=cast(tuple[CauseId, ...], read.texts("causes")),
+            words=read.text("words"),
+            steps=read.whole("steps"),
+            control=read.number("control"),
+            changed=read.number("changed"),
+            gain=read.number("gain"),
+            ci95=read.interval("ci95"),
+            chance=read.number("chance"),
+            seeds=read.whole("seeds"),
+            images=read.whole("images"),
+            missed=tuple(as_whole(one, where, "missed") for one in read.items("missed")),
+            recovered=read.flag("recovered"),
+            proved=read.flag("proved"),
+            judged_on=cast(Literal["held-out", "trained"], judged),
+            sham=read.number_or_none("sham"),
+            permuted=read.number_or_none("permuted"),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
@@ -121,6 +150,19 @@ class Cause:
             "sentence": self.sentence,
         }
 
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "cause") -> Cause:
+        """The value of a JSON object; raises InputError for what is missing or wrong."""
+        read = Reader(values, where)
+        trial = read.value("trial")
+        return cls(
+            id=cast(CauseId, read.text("id")),
+            proved=read.flag("proved"),
+            sentence=read.text("sentence"),
+            trial=None if trial is None else Trial.from_dict(trial, where=f"{where}: trial"),
+            evidence=read.record("evidence"),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
@@ -139,6 +181,16 @@ class Remedy:
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""
         return {"cause": self.cause, "sentence": self.sentence, "code": self.code}
+
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "remedy") -> Remedy:
+        """The value of a JSON object; raises InputError for what is missing or wrong."""
+        read = Reader(values, where)
+        return cls(
+            cause=cast(CauseId, read.text("cause")),
+            sentence=read.text("sentence"),
+            code=read.text("code"),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +244,34 @@ class Diagnosis:
             "seconds": round(self.seconds, 2),
         }
 
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "diagnosis.json") -> Diagnosis:
+        """The value of a parsed `diagnosis.json`. Fields that this version does not know are left
+        alone.
+
+        Raises:
+            InputError: a field is missing, of another type or out of range.
+        """
+        read = Reader(values, where)
+        verdict = None if read.value("verdict") is None else read.text("verdict")
+
+        def each(key: str) -> Iterator[tuple[object, str]]:
+            return ((one, f"{where}: {key}[{i}]") for i, one in enumerate(read.items(key)))
+
+        return cls(
+            verdict=None if verdict is None else as_verdict(verdict, where),
+            step=read.whole("step"),
+            sentence=read.text("sentence"),
+            findings=tuple(Finding.from_dict(one, where=at) for one, at in each("findings")),
+            causes=tuple(Cause.from_dict(one, where=at) for one, at in each("causes")),
+            remedies=tuple(Remedy.from_dict(one, where=at) for one, at in each("remedies")),
+            trials=tuple(Trial.from_dict(one, where=at) for one, at in each("trials")),
+            excluded=dict(read.text_pairs("excluded")),
+            notes=read.texts("notes"),
+            checks=tuple(CheckResult.from_dict(one, where=at) for one, at in each("checks")),
+            seconds=read.number("seconds"),
+        )
+
     def __str__(self) -> str:
         lines = [self.sentence]
         remedies = {one.cause: one for one in self.remedies}
@@ -205,32 +285,30 @@ class Diagnosis:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return "".join(self._html())
-
-    def _html(self) -> Iterator[str]:
         """For a notebook: the answer, the causes with their remedies, the trials as a table."""
-        yield f"<p><b>{html.escape(self.sentence)}</b></p><ol>"
+        parts = [notebook.headed(self.sentence)]
         remedies = {one.cause: one for one in self.remedies}
+        items = []
         for cause in self.causes:
-            yield f"<li><b>{cause.id}</b> ({cause.state}): {html.escape(cause.sentence)}"
+            item = notebook.strong(cause.id) + notebook.text(f" ({cause.state}): {cause.sentence}")
             remedy = remedies.get(cause.id)
             if remedy is not None:
-                yield f"<br><i>{html.escape(remedy.sentence)}</i>"
-                yield f"<br><code>{html.escape(remedy.code)}</code>" if remedy.code else ""
-            yield "</li>"
-        yield "</ol>"
+                item += notebook.line(remedy.sentence) + notebook.code(remedy.code)
+            items.append(item)
+        parts.append(notebook.numbered(items))
         if self.trials:
-            yield (
-                "<table><tr><th>tried on a copy</th><th>without</th><th>with</th>"
-                "<th>gain, 95 %</th><th></th></tr>"
-            )
-            for one in self.trials:
-                state = "proved" if one.proved else ""
-                words = one.words if one.judged_on == "held-out" else f"{one.words}, by heart"
-                yield (
-                    f"<tr><td>{html.escape(words)}</td><td>{one.control:.2f}</td>"
-                    f"<td>{one.changed:.2f}</td><td>{one.ci95[0]:+.2f} to {one.ci95[1]:+.2f}</td>"
-                    f"<td>{state}</td></tr>"
+            rows = [
+                (
+                    one.words if one.judged_on == "held-out" else f"{one.words}, by heart",
+                    f"{one.control:.2f}",
+                    f"{one.changed:.2f}",
+                    f"{one.ci95[0]:+.2f} to {one.ci95[1]:+.2f}",
+                    "proved" if one.proved else "",
                 )
-            yield "</table>"
-        yield from (f"<p>{html.escape(one)}</p>" for one in self.notes)
+                for one in self.trials
+            ]
+            parts.append(
+                notebook.table(("tried on a copy", "without", "with", "gain, 95 %", ""), rows)
+            )
+        parts += [notebook.paragraph(one) for one in self.notes]
+        return "".join(parts)

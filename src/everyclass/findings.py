@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
+from everyclass import notebook
 from everyclass.contracts import Verdict
 from everyclass.errors import InputError
+from everyclass.json_reader import Reader, require
 
 CauseId = Literal[
     "inputs-not-scaled",
@@ -91,6 +93,36 @@ class Finding:
             "sentence": self.sentence,
         }
 
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "finding") -> Finding:
+        """The value of a JSON object; raises InputError for what is missing or wrong."""
+        read = Reader(values, where)
+        severity = read.text("severity")
+        require(severity in get_args(Severity), where, f"severity is {severity!r}.")
+        return cls(
+            id=as_verdict(read.text("id"), where),
+            since_step=read.whole_or_none("since_step"),
+            seen_step=read.whole("seen_step"),
+            severity=cast(Severity, severity),
+            evidence=read.record("evidence"),
+            sentence=read.text("sentence"),
+            ended_step=read.whole_or_none("ended_step"),
+        )
+
+    def _repr_html_(self) -> str:
+        ended = "" if self.ended_step is None else f", over at step {self.ended_step:,}"
+        since = "" if self.since_step is None else f", since step {self.since_step:,}"
+        head = f"{self.id}: {self.severity} at step {self.seen_step:,}{since}{ended}"
+        return notebook.headed(head, notebook.paragraph(self.sentence))
+
+
+def as_verdict(word: str, where: str) -> Verdict:
+    """The verdict of that name; raises InputError for any other word."""
+    require(
+        word in get_args(Verdict), where, f"{word!r} is not one of {', '.join(get_args(Verdict))}."
+    )
+    return cast(Verdict, word)
+
 
 CheckOutcome = Literal["passed", "issue", "not-applicable"]
 
@@ -131,3 +163,19 @@ class CheckResult:
             "sentence": self.sentence,
             "remedy": self.remedy,
         }
+
+    @classmethod
+    def from_dict(cls, values: object, *, where: str = "check") -> CheckResult:
+        """The value of a JSON object; raises InputError for what is missing or wrong."""
+        read = Reader(values, where)
+        outcome = read.text("outcome")
+        require(outcome in get_args(CheckOutcome), where, f"outcome is {outcome!r}.")
+        cause = read.value("cause")
+        return cls(
+            name=read.text("name"),
+            outcome=cast(CheckOutcome, outcome),
+            cause=None if cause is None else cast(CauseId, read.text("cause")),
+            evidence=read.record("evidence"),
+            sentence=read.text("sentence"),
+            remedy=read.text("remedy"),
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from everyclass.errors import InputError
 
@@ -63,6 +64,13 @@ class Reader:
             return tuple((int(name), inner.whole(name)) for name in inner._values)
         except ValueError as error:
             raise InputError(f"'{key}' has a name that is no number ({error}).") from error
+
+    def record(self, key: str) -> dict[str, Any]:
+        """An object, as it was parsed."""
+        value = self.value(key)
+        if not isinstance(value, Mapping):
+            raise InputError(f"'{key}' is {_kind(value)}, not an object.", where=self._where)
+        return dict(value)
 
     def number_or_none(self, key: str) -> float | None:
         """A finite number, or None for null."""

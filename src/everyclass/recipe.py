@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from everyclass import notebook
 from everyclass.errors import InputError
 from everyclass.settings import Settings, check_settings, check_wishes
 
@@ -63,6 +64,12 @@ class Recipe:
             for one in self.decisions
         )
         return replace(self, decisions=changed)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: every decision with its reason."""
+        rows = [(one.name, show_value(one.value), one.reason, one.origin) for one in self.decisions]
+        table = notebook.table(("setting", "value", "why", "decided by"), rows, words=4)
+        return notebook.headed("Recipe", table)
 
     def to_yaml(self) -> str:
         """The file that people read, edit and pass back with `--recipe`."""

@@ -7,6 +7,7 @@ which loads torch when it wants to.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ import typer
 from everyclass.errors import InputError
 from everyclass.options import Json, Quiet, Strict
 from everyclass.printing import progress_console, write_json
+from everyclass.report_command import tell_report
 
 if TYPE_CHECKING:
     from everyclass.capture.report import WatchReport
@@ -39,7 +41,7 @@ def run(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder for findings.json and diagnosis.json."),
+        typer.Option("--out", help="Folder for findings.json, diagnosis.json and report.html."),
     ] = None,
     budget: Annotated[
         float | None,
@@ -105,6 +107,10 @@ def run(
         found = _fix(plan, outcome, stop_on_collapse=stop_on_collapse, quiet=quiet)
         write_json(json_file, {**value, "fix": found})
         write_json(None if out is None or found is None else out / "fix.json", found)
+    # Of a distributed training only the first process watches, and writes.
+    first = os.environ.get("RANK", "0") == "0"
+    if out is not None and first and (out / "findings.json").exists():
+        tell_report(out, quiet=quiet)
     problem = strict and outcome.report.problem_found
     raise typer.Exit(outcome.code or int(problem))
 

@@ -20,6 +20,7 @@ repairs.json      alarms that were answered: cause, old and new settings, reason
 diagnosis-1.json  what the first diagnosis found, trial by trial
 recipe-1.yaml     the recipe that the training went on with; `recipe.yaml` stays what it was
 metrics-1.jsonl   the log up to the first repair, with the epochs that it made void
+report.html       all of it to look at, in one file
 checkpoints/repair-1/   states of the training since; those before stay where they are
 ```
 """
@@ -47,7 +48,7 @@ _WRITTEN = (
     *(_STARTED, "audit.json", "manifest.parquet", "environment.json", "metrics.jsonl"),
     *("checkpoints", "cache", "model.safetensors", "model.json"),
     *("evaluation.json", "predictions.csv", "checks.json", "findings.json"),
-    *("conformal.json", "reliability.png"),
+    *("conformal.json", "reliability.png", "report.html"),
     *("repairs.json", "diagnosis-[0-9]*.json", "recipe-[0-9]*.yaml", "metrics-[0-9]*.jsonl"),
 )
 """What a run writes, as patterns, and so what --overwrite may remove."""

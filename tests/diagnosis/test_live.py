@@ -52,7 +52,7 @@ def test_a_rate_too_low_is_proved_on_a_live_model() -> None:
     assert "<b>learning-rate-too-low</b> (proved)" in shown
     assert "<table>" in shown
     assert diagnosis.answer.trial is not None
-    assert f"<td>{diagnosis.answer.trial.words}</td>" in shown
+    assert f">{diagnosis.answer.trial.words}</th>" in shown
 
 
 @pytest.mark.parametrize("verdict", ["collapsed", None])

@@ -17,6 +17,7 @@ BANDS = {
     "contracts": 0,
     "json_reader": 0,
     "findings": 0,
+    "notebook": 0,
     "diagnoses": 0,
     "repairs": 0,
     "slices": 0,
@@ -37,6 +38,8 @@ BANDS = {
     "capture": 4,
     "workflows": 5,
     "terminal": 6,
+    "report": 6,
+    "report_command": 6,
     "cli": 6,
     "options": 6,
     "printing": 6,
@@ -57,6 +60,7 @@ TORCH_FREE_MODULES = {
         "options",
         "printing",
         "run_command",
+        "report_command",
         "compare_command",
         "curve_command",
         "crossval_command",
@@ -103,7 +107,12 @@ def test_imports_go_down_the_bands(path: Path) -> None:
 
 
 def torch_free(path: Path) -> bool:
-    return band_of(name_of(path)) in TORCH_FREE_BANDS or name_of(path) in TORCH_FREE_MODULES
+    name = name_of(path)
+    return (
+        band_of(name) in TORCH_FREE_BANDS
+        or name in TORCH_FREE_MODULES
+        or name.startswith("report.")
+    )
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if torch_free(path)], ids=name_of)
@@ -137,6 +146,7 @@ def test_inner_packages_are_empty() -> None:
         ["compare", "--help"],
         ["curve", "--help"],
         ["crossval", "--help"],
+        ["report", "--help"],
     ],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:

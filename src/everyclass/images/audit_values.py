@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from everyclass import notebook
 from everyclass.errors import InputError
 from everyclass.images.table import SPLITS, ImageTable, SetAside
 
@@ -31,6 +32,8 @@ SplitOrNone = Literal["train", "val", "test", ""]
 """A split, or "" for images that are in none."""
 SPLITS_OR_NONE: tuple[SplitOrNone, ...] = (*SPLITS, "")
 """In the order in which they are listed; -1, the code of "no split", indexes the last."""
+
+_MOST_SHOWN = 50  # classes in a notebook, the largest ones
 
 Colour = tuple[float, float, float]
 
@@ -308,6 +311,32 @@ class Audit:
     def _is_unreadable(self, table: ImageTable) -> npt.NDArray[np.bool_]:
         images = pa.array([found.image for found in self.unreadable], pa.large_string())
         return np.asarray(pc.is_in(table.columns["image"].chunk(0), value_set=images))
+
+    def _repr_html_(self) -> str:
+        """For a notebook: warnings with their remedies, what they come to, the classes."""
+        counts = self.class_counts
+        order = sorted(range(len(counts)), key=lambda k: -counts[k])
+        total, largest = max(sum(counts), 1), max(counts, default=1)
+        splits = [part.split or "no split" for part in self.splits]
+        rows = [
+            (
+                self.classes[k],
+                notebook.bar(counts[k] / max(largest, 1)),
+                f"{counts[k]:,}",
+                f"{counts[k] / total:.1%}",
+                *(f"{part.counts[k]:,}" for part in self.splits),
+            )
+            for k in order[:_MOST_SHOWN]
+        ]
+        warned = [(one.harm, one.sentence, one.remedy) for one in self.warnings]
+        head = ("class", "", "images", "share", *splits)
+        return notebook.headed(
+            f"{self.source}: {self.n:,} images, {len(self.classes)} classes",
+            notebook.listed(self.meaning),
+            notebook.table(("harm", "warning", "what to do"), warned, words=3) if warned else "",
+            notebook.table(head, rows, words=2) if rows else "",
+            notebook.more(len(order) - _MOST_SHOWN, "classes, with fewer images"),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form, `audit.json`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from everyclass import notebook
 from everyclass.contracts import Verdict
 from everyclass.findings import Finding
 from everyclass.monitoring.rounds import Floats, Round
@@ -236,25 +236,21 @@ class Summary:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict, and a table of classes."""
-        head = (
-            f"<p><b>{html.escape(self.verdict)}</b> at step {self.step:,} "
-            f"({html.escape(self.phase)})<br>{html.escape(self.sentence)}</p>"
-        )
+        head = f"{self.verdict} at step {self.step:,} ({self.phase})"
         if self.figures is None:
-            return head
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{seen:,}</td><td>{_percent(recall)}</td>"
-            f"<td>{_percent(share)}</td></tr>"
+            return notebook.headed(head, notebook.paragraph(self.sentence))
+        figures = self.figures
+        rows = [
+            (name, f"{seen:,}", _percent(recall), _percent(share))
             for name, seen, recall, share in zip(
-                self.figures.classes,
-                self.figures.seen,
-                self.figures.recalls,
-                self.figures.predicted_shares,
+                figures.classes, figures.seen, figures.recalls, figures.predicted_shares
             )
-        )
-        return (
-            f"{head}<table><tr><th>class</th><th>images</th><th>recall</th><th>predicted</th></tr>"
-            f"{rows}</table><p>Training batches, last {self.figures.images:,} images.</p>"
+        ]
+        return notebook.headed(
+            head,
+            notebook.paragraph(self.sentence),
+            notebook.table(("class", "images", "recall", "predicted"), rows),
+            notebook.paragraph(f"Training batches, last {figures.images:,} images."),
         )
 
 

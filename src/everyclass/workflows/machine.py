@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,4 +62,17 @@ def describe_environment(threads: int) -> dict[str, Any]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": threads,
         "packages": {name: version(name) for name in PACKAGES},
+        "command": typed_command(),
     }
+
+
+def typed_command() -> list[str] | None:
+    """The words that were typed, where this process is everyclass's command line; None in a
+    program or a notebook that uses it."""
+    if not sys.argv:
+        return None
+    program = Path(sys.argv[0])
+    ours = program.stem == "everyclass" or (
+        program.name == "__main__.py" and program.parent.name == "everyclass"
+    )
+    return ["everyclass", *sys.argv[1:]] if ours else None

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FINDINGS_FILE = "findings.json"
 WRITE_EVERY_SECONDS = 15.0
 DIAGNOSIS_FILE = "diagnosis.json"
+LATER_FILES = (DIAGNOSIS_FILE, "fix.json", "report.html")
+"""Written after the script has ended, if at all; those of an earlier run say nothing of this."""
+
 CHECK_ONLY_STEPS = 2
 BUDGET_SHARE, LEAST_BUDGET, MOST_BUDGET = 0.25, 20.0, 300.0
 """Of the run's own seconds, for trials; and its limits in seconds."""
@@ -196,6 +199,7 @@ class _Watch:
         self._check_failure = ""
         self._written = time.monotonic()
         self._due = False
+        self._cleared = False
 
     def begin(self) -> None:
         """torch has just been loaded."""
@@ -283,6 +287,10 @@ class _Watch:
         out = self._options.out
         if out is None:
             return
+        if not self._cleared:
+            for name in LATER_FILES:
+                (out / name).unlink(missing_ok=True)
+            self._cleared = True
         value = self.report(ended).to_dict()
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomically(out / FINDINGS_FILE, text.encode())
