@@ -429,6 +429,19 @@ def test_weights_that_the_loss_learns_are_no_sign_of_gradients_that_add_up(
     assert case.gradients_cleared
 
 
+def test_class_weights_of_the_latest_call_count(watching: Watching) -> None:
+    """Deferred weights are put in when most of the training is over."""
+    model = nn.Linear(6, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    train(model, optimizer, lambda out, y: F.cross_entropy(out, y, weight=torch.ones(3)))
+    late = torch.tensor([1.0, 2.0, 8.0])
+    train(model, optimizer, lambda out, y: F.cross_entropy(out, y, weight=late))
+    case = watching.end()
+    assert case is not None
+    assert case.loss is not None
+    assert case.loss.weight is late
+
+
 def net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3))
 

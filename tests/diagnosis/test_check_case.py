@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.utils.prune as prune
 from checks_zoo import adam, batch, bn_cnn, cnn, mlp, sgd, train
 from torch import nn
 from torch.nn import functional
@@ -16,6 +17,7 @@ from everyclass.diagnosis.answers import Answer, Check
 from everyclass.diagnosis.case import AnswerLeaves, CapturedBatch, Case, LossSpec
 from everyclass.diagnosis.check import check_case
 from everyclass.diagnosis.material import Material
+from everyclass.diagnosis.snapshot import copied_together
 from everyclass.findings import CheckResult
 
 
@@ -438,6 +440,52 @@ def test_a_rate_at_which_adam_can_move_nothing(rate: float, accused: bool) -> No
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     given = case(model, optimizer=optimizer, rates=((0, rate),), steps=200, forwards=200)
     assert causes(check_case(given)) == (["learning-rate-too-low"] if accused else [])
+
+
+def started(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: one.clone() for name, one in model.state_dict().items()}
+
+
+def test_weights_that_were_set_to_zero_are_no_matter_of_their_start() -> None:
+    model = cnn()
+    given = case(model, initial_state=started(model))
+    with torch.no_grad():
+        for one in model.parameters():
+            one.zero_()
+    told = [one for one in check_case(given) if one.outcome == "issue"]
+    assert [one.cause for one in told] == ["weight-decay-too-strong"]
+    assert "was not at the start" in told[0].sentence
+    never = case(model, initial_state=started(model))
+    assert "poor-initialisation" in causes(check_case(never))
+
+
+def test_weights_that_pruning_has_masked_are_told_and_the_network_is_copied() -> None:
+    model = cnn()
+    for one in model.modules():
+        if isinstance(one, (torch.nn.Conv2d, torch.nn.Linear)):
+            prune.l1_unstructured(one, "weight", amount=0.5)
+    given = case(model, initial_state=started(model))
+    copied, _ = copied_together(model, given.optimizers)
+    images = given.batches[0].args[0]
+    assert torch.equal(copied(images), model(images))
+    with torch.no_grad():
+        for name, one in model.named_buffers():
+            if name.endswith("weight_mask"):
+                one.zero_()
+    model(images)
+    told = [one for one in check_case(given) if one.name == "weights-differ"]
+    assert [(one.outcome, one.cause) for one in told] == [("issue", "dead-units")]
+
+
+def test_adam_without_epsilon_is_why_weights_are_not_finite() -> None:
+    model = cnn()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=0.0)
+    given = case(model, optimizer=optimizer, rates=((0, 1e-3),))
+    with torch.no_grad():
+        model[0].weight[0] = torch.nan  # type: ignore[index]
+    (told,) = [one for one in check_case(given) if one.outcome == "issue"]
+    assert (told.cause, told.evidence["fact"]) == ("non-finite", True)
+    assert "Adam has eps=0" in told.sentence
 
 
 @pytest.mark.parametrize(("rate", "accused"), [(1e-8, True), (1e-5, False)])

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from everyclass.diagnosis.alterations import rate_cause
+from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.changes import changes
 from everyclass.diagnosis.diagnose import diagnose_case
@@ -591,6 +592,31 @@ def test_a_rate_held_at_what_was_meant(start: float, cause: str) -> None:
     assert held == pytest.approx(0.02 if cause == "high" else start)
     assert change.cause_of is not None
     assert change.cause_of(lab) == f"learning-rate-too-{cause}"
+
+
+class _Skipping(nn.Module):
+    """Layers that are skipped at random, four times out of five."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = cnn()
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.inner(images)
+        return scores * (torch.rand(len(scores), 1) < 0.2) if self.training else scores
+
+
+def test_what_is_skipped_at_random_by_the_networks_own_code_is_left_out_in_a_trial() -> None:
+    change = next(one for one in changes() if one.name == "nothing-random")
+    sides = _sides(case(_Skipping()), budget_seconds=30)
+    side = sides.make((change,))
+    assert side.trainee is not None
+    assert side.trainee.in_evaluation_mode == ("",)
+    side.trainee.train(1, seed=0)
+    assert not side.trainee.model.training
+    for other in (cnn(), bn_cnn(), nn.Sequential(cnn(), nn.Dropout(0.5))):
+        with pytest.raises(NotApplicable):
+            _sides(case(other), budget_seconds=30).make((change,))
 
 
 class _OnlySixteen(nn.Module):

@@ -189,9 +189,16 @@ def _main_call(session: Session) -> LossCall | None:
         return call
     weight = session.answers.class_weights(n_classes)
     if weight is None or _as_given(weight, call.options.get("weight")):
-        return call
+        return _with_latest(call, session.class_weights)
     options = {**call.options, "weight": weight.to(call.inputs), "reduction": "mean"}
     return replace(call, options=options)
+
+
+def _with_latest(call: LossCall, weight: Tensor | None) -> LossCall:
+    """With the class weights of the latest call: some are put in, or changed, late in a run."""
+    if weight is None or call.options.get("weight") is weight:
+        return call
+    return replace(call, options={**call.options, "weight": weight})
 
 
 def _as_given(weight: Tensor, given: Any) -> bool:

@@ -123,6 +123,7 @@ class Session:
         self.loader: object | None = None
         self.main: LossRecord | None = None
         self.failed: LossRecord | None = None
+        self.class_weights: Tensor | None = None
         self.rates: list[tuple[int, float]] = []
         self.facts = Facts()
         self.findings: list[Finding] = []
@@ -569,6 +570,8 @@ class Session:
         own = tuple(one for one in training_losses if self._of_root(one))
         self.facts.other_models += len(training_losses) - len(own)
         self.main, chosen = main_losses(own, self.main, self.facts)
+        for one in chosen[-1:]:
+            self.class_weights = one.call.options.get("weight")
         fed = False
         for record, training in records.records:
             if not training:

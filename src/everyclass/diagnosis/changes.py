@@ -48,6 +48,7 @@ from everyclass.diagnosis.networks import (
     frozen_statistics,
     full_precision,
     head_anew,
+    in_evaluation_mode,
     input_cause,
     load_checkpoint,
     no_dropout,
@@ -428,6 +429,13 @@ _CHANGES: tuple[Change, ...] = (
         words="no dropout",
         remedy="Lower the dropout probability.",
         apply=no_dropout,
+    ),
+    Change(
+        name="nothing-random",
+        cause="dropout-too-strong",
+        words="the network in evaluation mode while it trains",
+        remedy="Lower the probability of what the network drops or skips at random in training.",
+        apply=in_evaluation_mode,
     ),
     Change(
         name="head-anew",

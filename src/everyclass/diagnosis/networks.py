@@ -24,7 +24,7 @@ from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.causes.checkpoint import fitting_names
 from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
 from everyclass.diagnosis.lab import Lab
-from everyclass.diagnosis.nested import plain_names
+from everyclass.diagnosis.nested import plain_names, scores_in
 from everyclass.diagnosis.snapshot import seeded
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
@@ -41,6 +41,9 @@ scheme 1.4, a normal distribution of 0.02 on 64 inputs 0.16."""
 
 MOST_INITIAL_LOSS = 2.0
 """Times what an even answer costs, from which initial weights are too large."""
+
+DRAWS = 4
+"""Passes in training mode that show whether something is drawn at random in them."""
 
 LEAST_SATURATING = 2
 """Layers of sigmoid or tanh in a row from which they may hold gradients back."""
@@ -234,6 +237,25 @@ def no_dropout(lab: Lab, trainee: Trainee) -> None:
     if not lab.material.training.dropout:
         raise NotApplicable("The network drops nothing out.")
     trainee.drops = False
+
+
+def in_evaluation_mode(lab: Lab, trainee: Trainee) -> None:
+    """Nothing drawn at random within the network, whatever draws it."""
+    model = trainee.model
+    if any(isinstance(one, _BatchNorm) for one in model.modules()):
+        raise NotApplicable("BatchNorm needs training mode.")
+    if lab.material.training.dropout:
+        raise NotApplicable("What the network drops out is known; see dropout-off.")
+    batch = lab.material.small_batch
+    answers = []
+    model.train()
+    for seed in range(DRAWS):
+        with seeded(seed), torch.no_grad():
+            answers.append(scores_in(trainee.outputs(batch), n_rows=None))
+    first = answers[0]
+    if first is None or all(one is not None and torch.equal(first, one) for one in answers):
+        raise NotApplicable("The network draws nothing at random.")
+    trainee.in_evaluation_mode = ("",)
 
 
 def full_precision(_: Lab, trainee: Trainee) -> None:

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from everyclass.diagnosis.nested import tensors_in
+
 OUR_PACKAGE = "everyclass"
 
 # Held by every module for PyTorch itself; the rest of its __dict__ is what its author put there.
@@ -62,7 +64,14 @@ def copied_together(
     torch copies of an optimizer no more than its settings, state and groups. What else it needs to
     step is copied here (LBFGS keeps a list of its parameters).
     """
-    memo: dict[int, Any] = {}
+    # What a hook computes before each pass (a pruned weight, one of weight_norm) is a plain
+    # attribute with a graph, and torch copies no such tensor: the copy computes its own.
+    memo: dict[int, Any] = {
+        id(one): one.detach().clone()
+        for module in model.modules()
+        for one in tensors_in(list(_attributes(module).values()))
+        if one.grad_fn is not None
+    }
     originals = tuple(optimizers)
     copied, made = copy.deepcopy((model, originals), memo)
     for own, other in zip(originals, made, strict=True):

@@ -96,6 +96,8 @@ def without_clipping(lab: Lab, trainee: Trainee) -> None:
     known = lab.case.clipping
     if known is None:
         raise NotApplicable("No gradients were seen to be clipped.")
+    if not _nothing_left(known, _left(known), lab.material):
+        raise NotApplicable("Clipping leaves enough of the gradients.")
     if known.scale > 1:
         trainee.clip = known.unscaled
     else:

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
 from everyclass.diagnosis.causes.outputs import activation_explains
 from everyclass.diagnosis.material import Material, unwrapped
-from everyclass.diagnosis.nested import tensors_in
+from everyclass.diagnosis.nested import plain_names, tensors_in
 from everyclass.diagnosis.sightings import Layer
 from everyclass.diagnosis.trace import Pass
 from everyclass.findings import CauseId
@@ -43,6 +43,14 @@ def first_non_finite(material: Material) -> Answer:
     if found is None:
         return passed("Inputs, weights, layers, loss and gradients are finite.", {})
     kind, place = found
+    if kind == "weights" and (optimizer := _divides_by_nothing(material)):
+        return accuse(
+            "non-finite",
+            f"The first non-finite numbers are in {place}: {optimizer} has eps=0, and divides by 0 "
+            "wherever a weight has had no gradient.",
+            remedy="Leave eps at its default, 1e-8.",
+            evidence={"kind": kind, "first": place, "eps": 0.0, "fact": True},
+        )
     return accuse(
         "non-finite",
         f"The first non-finite numbers are in {place}.",
@@ -75,6 +83,14 @@ def _non_finite_place(material: Material) -> tuple[str, str] | None:
         if gradient is not None and not gradient.is_sparse and not _finite(gradient):
             return "layer", f"the gradient of '{name}'"
     return None
+
+
+def _divides_by_nothing(material: Material) -> str:
+    """Name of an optimizer that divides by the size of past gradients and by nothing else."""
+    for one in material.case.optimizers:
+        if any(group.get("eps", 1.0) == 0 for group in one.param_groups):
+            return type(one).__name__
+    return ""
 
 
 _REMEDIES = {
@@ -126,6 +142,8 @@ def input_dependence(material: Material) -> Answer:
 
 
 def _why_constant(material: Material, dead: list[tuple[str, float]]) -> CauseId:
+    if not material.initial and _set_to_zero(material):
+        raise NotApplicable("Weights were set to zero during training; see weights-differ.")
     if material.initial or _mostly_alike(material):
         return "poor-initialisation"
     if any(share == 1 for _, share in dead):
@@ -212,6 +230,9 @@ def weights_differ(material: Material) -> Answer:
         return passed(
             f"{len(layers) - len(alike)} of {len(layers)} layers have units that differ.", evidence
         )
+    gone = [] if material.initial else _set_to_zero(material)
+    if 2 * len(gone) >= len(alike):
+        return _taken_away(material, gone, evidence)
     zero = [name for name, weight in layers if name in alike and not bool(weight.any())]
     kind = "all zero" if len(zero) == len(alike) else "all alike"
     return accuse(
@@ -220,6 +241,40 @@ def weights_differ(material: Material) -> Answer:
         "the same gradient and stay alike.",
         remedy="Initialise weights at random: nn.init.kaiming_normal_, or PyTorch's own default.",
         evidence=evidence,
+    )
+
+
+def _set_to_zero(material: Material) -> list[str]:
+    """Layers of which no weight is left, and was at the start."""
+    state = material.case.initial_state
+    if state is None:
+        return []
+    known = plain_names(state)
+    return [
+        name
+        for name, weight in _matrices(material.model)
+        if not bool(weight.any())
+        and any(bool(one.any()) for key, one in known.items() if key.startswith(f"{name}.weight"))
+    ]
+
+
+def _taken_away(material: Material, gone: list[str], evidence: dict[str, Any]) -> Answer:
+    """A weight that is exactly zero was set to it: neither gradients nor decay get there."""
+    masks = [name for name, _ in material.model.named_buffers() if name.endswith(".weight_mask")]
+    cause: CauseId = "dead-units" if masks else "weight-decay-too-strong"
+    what = (
+        "pruning has masked all of them"
+        if masks
+        else "something beside the gradient, such as a threshold by hand, takes them away"
+    )
+    return accuse(
+        cause,
+        f"Every weight of {len(gone)} layers is exactly 0 ({names(gone)}), and was not at the "
+        f"start: {what}.",
+        remedy="Prune by a share of all weights once, not anew after each epoch."
+        if masks
+        else "A threshold after each step is multiplied by the learning rate, as decay is.",
+        evidence=evidence | {"set_to_zero": gone},
     )
 
 

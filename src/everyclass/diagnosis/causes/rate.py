@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch
@@ -406,17 +407,16 @@ def _reach(material: Material) -> float | None:
         travelled = sum(rate * max(0, then - at) for (at, rate), (then, _) in spans)
     else:
         travelled = steps * current
-    squares = [
-        (float(p.detach().float().pow(2).sum()), p.numel())
+    sizes = [
+        float(p.detach().float().square().mean().sqrt())
         for one in optimizers
         for group in one.param_groups
         for p in group["params"]
         if p.ndim >= 2
     ]
-    if not squares or not sum(square for square, _ in squares):
-        return None
-    size = (sum(square for square, _ in squares) / sum(n for _, n in squares)) ** 0.5
-    return travelled / size if math.isfinite(size) else None
+    # The median: one matrix of another scale says nothing of all others.
+    size = median(sizes) if sizes else 0.0
+    return travelled / size if size and math.isfinite(size) else None
 
 
 def _moved_share(material: Material) -> float | None:
