@@ -8,7 +8,7 @@ GUISES = (
     Guise(
         name="deferred-weights-on-a-balanced-sampler",
         script="transforms",
-        places=(place("pbc", "tutorial_cnn", epochs=8), place("digits_rare", "vgg", epochs=16)),
+        places=(place("pbc", "tutorial_cnn", epochs=8),),
         around=(
             (
                 LOADER,
@@ -30,7 +30,7 @@ GUISES = (
         ),
         begins=94,
         accepts=("loss-weights-wrong",),
-        images=("pbc", "digits_rare"),
+        images=("pbc",),
         networks=("tutorial_cnn", "vgg"),
         source="LDAM's deferred re-weighting is for batches that are not balanced",
     ),

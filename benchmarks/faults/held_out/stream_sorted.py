@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import LEARN_BY_SGD, LOADER, SGD, SGD_SETS
+from edits import LOADER, SGD, SGD_SETS
 
 LISTED = (
     "# the listing goes through one folder after the other\n"
@@ -22,7 +22,7 @@ GUISES = (
             ),
         ),
         cure=((LOADER, LISTED + "np.random.shuffle(rows)\n" + GROUPS + LOADED),),
-        networks=LEARN_BY_SGD,
+        networks=("tutorial_cnn", "mlp"),
         images=SGD_SETS,
         source="the list of batches is shuffled, each of which holds one class",
     ),
