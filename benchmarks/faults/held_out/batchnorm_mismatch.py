@@ -25,7 +25,7 @@ GUISES = (
     Guise(
         name="norms-of-a-domain-never-trained-on",
         script="functions",
-        places=(place("trashnet", "bn_cnn", epochs=8, gamma=0.97),),
+        places=(place("pbc", "bn_cnn", epochs=8, gamma=0.97),),
         around=(
             ("def block(", DOMAIN_NORM),
             ("        nn.BatchNorm2d(out_channels),\n", "        DomainNorm(out_channels),\n"),
@@ -35,7 +35,7 @@ GUISES = (
         cure=(("    model.eval()\n", "    model.eval()\n    set_domain(model, 0)\n"),),
         begins=None,
         networks=("bn_cnn",),
-        images=("trashnet", "pbc"),
+        images=("pbc",),
         source="domain-specific batch norms, evaluated with the branch that saw no image",
     ),
 )

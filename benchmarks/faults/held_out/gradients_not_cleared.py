@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import LEARN_BY_SGD, SGD_SETS, STEP
+from edits import STEP
 
 ZERO = "        optimizer.zero_grad()\n"
 
@@ -20,8 +20,8 @@ GUISES = (
         ),
         edits=((ZERO, ""),),
         cure=((ZERO, "        model.zero_grad()\n"),),
-        networks=LEARN_BY_SGD,
-        images=SGD_SETS,
+        networks=("tutorial_cnn", "mlp"),
+        images=("digits", "trashnet"),
         source="gradient descent written out, without the line that sets gradients to zero",
     ),
 )

@@ -16,6 +16,7 @@ GUISES = (
         places=(place("digits", "vgg", lr=0.01, epochs=7),),
         edits=((TRAINER, GROUPS.format(sign="/")),),
         cure=((TRAINER, GROUPS.format(sign="*")),),
+        images=("digits", "trashnet"),
         networks=("tutorial_cnn", "vgg"),
         source="a rate for each layer, divided by the decay that should multiply it",
     ),

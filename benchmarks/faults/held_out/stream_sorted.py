@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import LOADER, SGD, SGD_SETS
+from edits import LOADER, SGD
 
 LISTED = (
     "# the listing goes through one folder after the other\n"
@@ -23,7 +23,7 @@ GUISES = (
         ),
         cure=((LOADER, LISTED + "np.random.shuffle(rows)\n" + GROUPS + LOADED),),
         networks=("tutorial_cnn", "mlp"),
-        images=SGD_SETS,
+        images=("digits", "trashnet"),
         source="the list of batches is shuffled, each of which holds one class",
     ),
 )

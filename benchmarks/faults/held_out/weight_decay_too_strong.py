@@ -14,6 +14,7 @@ GUISES = (
         places=(place("digits", "tutorial_cnn", epochs=6),),
         edits=((STEP, SHRUNK.format(step="0.01")),),
         cure=((STEP, SHRUNK.format(step="0.01 * self.optimizer.param_groups[0]['lr']")),),
+        images=("digits", "trashnet"),
         networks=("tutorial_cnn", "vgg", "mlp"),
         source="the proximal step of an L1 penalty is the penalty times the rate",
     ),
