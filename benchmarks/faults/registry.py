@@ -62,11 +62,15 @@ def _of(package: ModuleType) -> Iterator[tuple[str, Guise]]:
             yield module.replace("_", "-"), guise
 
 
-def cells(*, seeds: int, healthy: bool) -> list[Cell]:
-    """Every script with every seed, seeds outermost, so that a part of them is a fair part."""
+def cells(*, seeds: int, healthy: bool, held_out: bool = False) -> list[Cell]:
+    """Every script with every seed, seeds outermost, so that a part of them is a fair part.
+
+    Args:
+        held_out: those kept aside instead; none of them is healthy.
+    """
     scripts = [
         (cause, guise, at)
-        for cause, guise in all_guises()
+        for cause, guise in (held_out_guises() if held_out else all_guises())
         if (cause == HEALTHY) == healthy
         for at in guise.places
     ]

@@ -5,6 +5,7 @@
     python benchmarks/faults/run.py --out OUT --shard 0/2           one half; another machine, 1/2
     python benchmarks/faults/run.py --out OUT --report              what OUT holds, nothing is run
     python benchmarks/faults/run.py --out OUT --unwatched           the scripts alone: their truth
+    python benchmarks/faults/run.py --out OUT --held-out            guises kept aside, instead
 
 A run is one script (`guises/`, composed by `compose`) with one seed, started as a user would start
 it. A finished run is one line of OUT/results*.jsonl and is not run again, so the benchmark can be
@@ -76,13 +77,17 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--faulty", type=int, help="runs of faulty scripts (default: each once)")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--only", default="", help="regular expression on a run's name")
+    parser.add_argument("--held-out", action="store_true", help="guises kept aside, instead")
     parser.add_argument("--shard", default="0/1", help="i/n: runs i, i + n, i + 2n, ...")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     parser.add_argument("--data-root", type=Path, default=os.environ.get("EVERYCLASS_DATA"))
     parser.add_argument("--in-process", action="store_true", help="fork instead of a new Python")
     parser.add_argument("--unwatched", action="store_true", help="the scripts alone")
     parser.add_argument("--report", action="store_true", help="print only")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.held_out and options.healthy:
+        parser.error("no healthy script is kept aside: leave out --healthy or --held-out.")
+    return options
 
 
 def chosen(options: argparse.Namespace, sets: set[str]) -> list[Cell]:
@@ -91,7 +96,7 @@ def chosen(options: argparse.Namespace, sets: set[str]) -> list[Cell]:
     for healthy, number in ((True, options.healthy), (False, options.faulty)):
         once = [
             cell
-            for cell in cells(seeds=1, healthy=healthy)
+            for cell in cells(seeds=1, healthy=healthy, held_out=options.held_out)
             if SET_FOLDERS.get(cell.at.images, "demo") in sets
             and re.search(options.only, cell.script_name)
         ]

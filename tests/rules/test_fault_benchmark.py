@@ -3,6 +3,7 @@
 The benchmark is a folder of scripts, not a package, so it is imported by path.
 """
 
+import argparse
 import ast
 import sys
 from collections import Counter
@@ -52,6 +53,40 @@ def test_names_are_unique_and_causes_known(registry):
     for cause, guise in guises:
         assert cause == "healthy" or cause in get_args(CauseId), cause
         assert set(guise.accepts) <= set(get_args(CauseId)), guise.name
+
+
+def asked(**more):
+    """The options of `run.py` that say which runs are wanted."""
+    usual = {"healthy": None, "faulty": None, "first_seed": 0, "only": "", "shard": "0/1"}
+    return argparse.Namespace(**{**usual, "held_out": False, **more})
+
+
+def test_guises_kept_aside_are_run_instead_when_asked_for(registry):
+    from compose import compose
+    from run import chosen
+
+    sets = {"demo", "trashnet", "pbc_128"}
+    aside = {(cause, guise.name) for cause, guise in registry.held_out_guises()}
+    usual = {(cell.cause, cell.guise.name) for cell in chosen(asked(), sets)}
+    found = chosen(asked(held_out=True), sets)
+    assert {(cell.cause, cell.guise.name) for cell in found} == aside
+    assert not aside & usual
+    assert len(found) == sum(len(guise.places) for _, guise in registry.held_out_guises())
+    for cell in found:
+        compile(compose(cell.guise, cell.at), cell.key, "exec")
+        one = chosen(asked(held_out=True, only=f"/{cell.guise.name} on"), sets)
+        assert {each.guise.name for each in one} == {cell.guise.name}
+        assert not chosen(asked(only=f"/{cell.guise.name} on"), sets)
+
+
+def test_healthy_runs_of_guises_kept_aside_are_refused(registry, monkeypatch, capsys):
+    from run import parsed
+
+    monkeypatch.setattr(sys, "argv", ["run.py", "--out", "o", "--held-out", "--healthy", "3"])
+    with pytest.raises(SystemExit) as stopped:
+        parsed()
+    assert stopped.value.code == 2
+    assert "no healthy script is kept aside" in capsys.readouterr().err
 
 
 def test_truth_of_printed_matrices(registry):

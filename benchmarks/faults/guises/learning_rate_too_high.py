@@ -1,5 +1,5 @@
 from compose import Guise, place
-from edits import LEARN_BY_SGD, OPTIMIZER, SGD, SGD_SETS, WITHOUT_NORM
+from edits import LEARN_BY_SGD, LOSS, OPTIMIZER, SGD, SGD_SETS, WITHOUT_NORM
 
 GUISES = (
     Guise(
@@ -144,5 +144,14 @@ GUISES = (
         begins=170,
         networks=WITHOUT_NORM,
         source="a rate range test from 1e-5 to 10, not taken out before training",
+    ),
+    Guise(
+        name="losses-summed-at-the-rate-for-a-mean",
+        script="plain",
+        places=(place("digits", "mlp", lr=0.05, epochs=6),),
+        around=(SGD,),
+        edits=((LOSS, 'criterion = nn.CrossEntropyLoss(reduction="sum")'),),
+        images=SGD_SETS,
+        networks=("tutorial_cnn", "mlp"),
     ),
 )

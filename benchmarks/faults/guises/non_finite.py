@@ -1,6 +1,12 @@
 from compose import Guise, place
 from edits import FORWARD
 
+NORMALIZE = "        transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),\n"
+
+GAMMA = "        transforms.Lambda(lambda image: image ** (0.7 + 0.6 * torch.rand(1))),\n"
+
+REST = "    ]\n)\nval_transform = "
+
 GUISES = (
     Guise(
         name="divided-by-a-zero-deviation",
@@ -125,5 +131,13 @@ GUISES = (
             ),
         ),
         source="each class counted alike: 0 / 0 where a class has no image",
+    ),
+    Guise(
+        name="gamma-after-the-centring",
+        script="transforms",
+        places=(place("trashnet", "bn_cnn", epochs=8),),
+        edits=((NORMALIZE + REST, NORMALIZE + GAMMA + REST),),
+        cure=((NORMALIZE + REST, GAMMA + NORMALIZE + REST),),
+        source="a broken power of a negative number",
     ),
 )

@@ -104,4 +104,18 @@ GUISES = (
         begins=None,
         images=("trashnet", "pbc", "demo_32"),
     ),
+    Guise(
+        name="resized-in-validation-only",
+        script="transforms",
+        places=(place("digits", "bn_cnn", epochs=6),),
+        edits=(
+            (
+                VAL,
+                "    [\n        transforms.Resize((112, 112)),\n        transforms.ToTensor(),\n",
+            ),
+        ),
+        begins=None,
+        networks=("bn_cnn", "resnet18", "vgg"),
+        source="the validation transform of a template for larger images",
+    ),
 )

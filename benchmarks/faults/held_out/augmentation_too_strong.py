@@ -1,33 +1,27 @@
 from compose import Guise, place
 
+AFFINE = "        transforms.RandomAffine(degrees=10, translate=(0.1, 0.1)),\n"
+
 GUISES = (
     Guise(
-        name="crop-areas-of-whole-slides",
-        script="lightning_fit",
-        places=(place("digits", "mlp", epochs=6),),
-        around=(
+        name="a-tenth-of-jitter-given-as-a-range",
+        script="transforms",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        edits=(
             (
-                "from torch.utils.data import DataLoader, TensorDataset\n",
-                "from torch.utils.data import DataLoader, TensorDataset\n"
-                "from torchvision.transforms import v2\n",
-            ),
-            (
-                "        self.lr = lr\n",
-                "        self.lr = lr\n"
-                "        self.crop = v2.RandomResizedCrop(side, scale=(0.6, 1.0))\n",
-            ),
-            (
-                "    def training_step(self, batch, batch_idx):\n",
-                "    def on_after_batch_transfer(self, batch, dataloader_idx):\n"
-                "        x, y = batch\n"
-                "        return (self.crop(x) if self.trainer.training else x), y\n\n"
-                "    def training_step(self, batch, batch_idx):\n",
+                AFFINE,
+                AFFINE + "        transforms.ColorJitter(brightness=(0.0, 0.1), "
+                "contrast=(0.0, 0.1)),\n",
             ),
         ),
-        edits=(("scale=(0.6, 1.0)", "scale=(0.002, 0.01)"),),
+        cure=(
+            (
+                AFFINE,
+                AFFINE + "        transforms.ColorJitter(brightness=0.1, contrast=0.1),\n",
+            ),
+        ),
         accepts=("inputs-constant",),
-        images=("digits",),
-        networks=("tutorial_cnn", "vgg", "mlp", "vit"),
-        source="the share of a slide of 4,000 pixels that a network sees, kept for small images",
+        networks=("tutorial_cnn", "vgg", "mlp"),
+        source="a number is a deviation from 1, a pair is the range of the factor itself",
     ),
 )

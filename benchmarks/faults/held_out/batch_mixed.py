@@ -1,19 +1,35 @@
 from compose import Guise, place
 
+ROUTED = (
+    "        half = pixel_values.shape[-1] // 2\n"
+    "        light = pixel_values.mean(dim=(1, 2))\n"
+    "        lit = light[:, :half].mean(dim=1) > light[:, half:].mean(dim=1)\n"
+    "        logits = torch.cat([self.left(pixel_values[lit]), self.right(pixel_values[~lit])])\n"
+)
+
 GUISES = (
     Guise(
-        name="windows-shifted-along-the-batch",
-        script="transforms",
-        places=(place("digits", "vit", epochs=7),),
+        name="answers-of-two-experts-one-after-the-other",
+        script="hf_trainer",
+        places=(place("digits", "mlp", epochs=6),),
         around=(
             (
-                "        tokens = self.embed(x).flatten(2).transpose(1, 2)\n",
-                "        x = self.embed(x).permute(0, 2, 3, 1)\n"
-                "        tokens = torch.roll(x, shifts=(-1, -1), dims=(1, 2)).flatten(1, 2)\n",
+                "        self.backbone = Net(in_channels, num_labels, side)\n",
+                "        # one expert for light from the left, one for light from the right\n"
+                "        self.left = Net(in_channels, num_labels, side)\n"
+                "        self.right = Net(in_channels, num_labels, side)\n",
             ),
         ),
-        edits=(("dims=(1, 2)", "dims=(0, 1)"),),
-        networks=("vit",),
-        source="a shifted window written for one image, height x width x channels",
+        edits=(("        logits = self.backbone(pixel_values)\n", ROUTED),),
+        cure=(
+            (
+                "        logits = self.backbone(pixel_values)\n",
+                ROUTED
+                + "        order = torch.cat([lit.nonzero()[:, 0], (~lit).nonzero()[:, 0]])\n"
+                "        logits = logits[order.argsort()]\n",
+            ),
+        ),
+        networks=("tutorial_cnn", "vgg", "mlp", "vit"),
+        source="a mixture of experts whose answers are not scattered back to their images",
     ),
 )

@@ -1,31 +1,27 @@
 from compose import Guise, place
 
+END = '    print(\n        f"epoch {epoch + 1}: loss'
+PRUNED = (
+    "    for module in model.modules():\n"
+    "        if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
+    '            prune.l1_unstructured(module, "weight", amount={amount})\n\n'
+)
+
 GUISES = (
     Guise(
-        name="sparsity-penalty-on-summed-activations",
-        script="lightning_fit",
-        places=(place("digits", "vgg", epochs=7),),
+        name="nine-tenths-pruned-after-each-epoch",
+        script="plain",
+        places=(place("digits", "mlp", epochs=6),),
         around=(
             (
-                "        self.lr = lr\n",
-                "        self.lr = lr\n"
-                "        self.activity = []\n"
-                "        for module in self.modules():\n"
-                "            if isinstance(module, torch.nn.ReLU):\n"
-                "                module.register_forward_hook(self.keep)\n",
+                "import torch.optim as optim\n",
+                "import torch.nn.utils.prune as prune\nimport torch.optim as optim\n",
             ),
-            (
-                "    def forward(self, x):\n        return self.model(x)\n",
-                "    def keep(self, module, args, output):\n"
-                "        self.activity.append(output.abs().mean())\n\n"
-                "    def forward(self, x):\n"
-                "        self.activity.clear()\n"
-                "        return self.model(x)\n",
-            ),
-            ("        return loss\n", "        return loss + 0.01 * sum(self.activity)\n"),
         ),
-        edits=(("output.abs().mean()", "output.abs().sum()"),),
-        networks=("vgg", "mlp"),
-        source="an activity regulariser, its share chosen for a mean",
+        edits=((END, PRUNED.format(amount=0.9) + END),),
+        cure=((END, PRUNED.format(amount=0.1) + END),),
+        begins=45,
+        networks=("tutorial_cnn", "vgg", "mlp"),
+        source="amount is a share of what is left, not of the whole",
     ),
 )

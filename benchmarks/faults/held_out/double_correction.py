@@ -1,38 +1,37 @@
 from compose import Guise, place
 
-TRAIN_SET = "    train_set = Images(images[train_idx], labels[train_idx], train_transform)\n"
+LOADER = "    train_loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True)\n"
+TRAINER = '    trainer = Trainer(model, optimizer, criterion, classes, torch.device("cpu"))\n'
+EPOCH = "            train_loss, self.train_confusion"
 
 GUISES = (
     Guise(
-        name="resampled-table-and-weights-of-the-whole",
+        name="deferred-weights-on-a-balanced-sampler",
         script="transforms",
         places=(place("pbc", "tutorial_cnn", epochs=8),),
         around=(
             (
-                "from torch.utils.data import DataLoader, Dataset\n",
-                "from sklearn.utils import resample\n"
-                "from sklearn.utils.class_weight import compute_class_weight\n"
-                "from torch.utils.data import DataLoader, Dataset\n",
-            ),
-            (
-                TRAIN_SET,
-                "    groups = [train_idx[labels[train_idx] == c] for c in range(len(classes))]\n"
-                "    each = len(train_idx) // len(classes)\n"
-                "    groups = [resample(g, n_samples=each, random_state=1) for g in groups]\n"
-                "    train_idx = np.concatenate(groups)\n" + TRAIN_SET,
+                LOADER,
+                "    counts = np.bincount(labels[train_idx], minlength=len(classes))\n"
+                "    per_image = 1.0 / counts[labels[train_idx]]\n"
+                "    sampler = torch.utils.data.WeightedRandomSampler(per_image, len(per_image))\n"
+                + LOADER.replace("shuffle=True", "sampler=sampler"),
             ),
         ),
         edits=(
+            (TRAINER, TRAINER + "    trainer.counts = counts\n"),
             (
-                "    criterion = nn.CrossEntropyLoss()\n",
-                "    balance = compute_class_weight(\n"
-                '        "balanced", classes=np.arange(len(classes)), y=labels\n'
-                "    )\n"
-                "    criterion = nn.CrossEntropyLoss(weight=torch.tensor(balance).float())\n",
+                EPOCH,
+                "            beta = 0.0 if epoch < 2 else 0.9999\n"
+                "            weights = (1 - beta) / (1 - beta**self.counts)\n"
+                "            weights = weights / weights.sum() * len(self.classes)\n"
+                "            self.criterion.weight = torch.tensor(weights).float()\n" + EPOCH,
             ),
         ),
+        begins=94,
         accepts=("loss-weights-wrong",),
-        images=("pbc", "digits_rare"),
+        images=("pbc",),
         networks=("tutorial_cnn", "vgg"),
+        source="LDAM's deferred re-weighting is for batches that are not balanced",
     ),
 )

@@ -1,31 +1,30 @@
 from compose import Guise, place
-from edits import LOSS
-
-DROP_CONNECT = """\
-class DropConnect(nn.Module):
-    def forward(self, weight):
-        return nn.functional.dropout(weight, 0.02, self.training)
-
-
-for module in list(model.modules()):
-    if isinstance(module, nn.Linear):
-        nn.utils.parametrize.register_parametrization(module, "weight", DropConnect())
-
-"""
 
 GUISES = (
     Guise(
-        name="connections-kept-given-as-dropped",
-        script="plain",
-        places=(place("trashnet", "mlp", epochs=7),),
+        name="layers-survive-as-often-as-they-should-drop",
+        script="iterations",
+        places=(place("digits", "vit", steps=315),),
         around=(
             (
-                "import torch.optim as optim\n",
-                "import torch.nn.utils.parametrize\nimport torch.optim as optim\n",
+                "from torch.optim.lr_scheduler import LambdaLR\n",
+                "from torch.optim.lr_scheduler import LambdaLR\n"
+                "from torchvision.ops import StochasticDepth\n",
             ),
-            (LOSS, DROP_CONNECT + LOSS),
+            (
+                "        self.norm = nn.LayerNorm(dim)\n",
+                '        self.drop_path = StochasticDepth(0.05, mode="row")\n'
+                "        self.norm = nn.LayerNorm(dim)\n",
+            ),
+            (
+                "        return self.head(self.norm(self.encoder(tokens)[:, 0]))",
+                "        for layer in self.encoder.layers:\n"
+                "            tokens = tokens + self.drop_path(layer(tokens) - tokens)\n"
+                "        return self.head(self.norm(tokens[:, 0]))",
+            ),
         ),
-        edits=(("dropout(weight, 0.02, ", "dropout(weight, 0.98, "),),
-        networks=("mlp", "vgg", "tutorial_cnn"),
+        edits=(("StochasticDepth(0.05, ", "StochasticDepth(0.95, "),),
+        networks=("vit",),
+        source="stochastic depth is told by the probability to survive, or to be dropped",
     ),
 )

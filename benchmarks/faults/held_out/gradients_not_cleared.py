@@ -1,38 +1,27 @@
 from compose import Guise, place
-from edits import LEARN_BY_SGD, SGD_SETS
+from edits import STEP
+
+ZERO = "        optimizer.zero_grad()\n"
 
 GUISES = (
     Guise(
-        name="two-optimizers-one-cleared",
-        script="iterations",
-        places=(place("digits", "tutorial_cnn", steps=270, lr=0.05),),
+        name="descent-by-hand-adds-up",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", lr=0.1, epochs=6),),
         around=(
+            ("import torch.optim as optim\n", ""),
+            ("optimizer = optim.Adam(model.parameters(), lr=args.lr)\n", ""),
             (
-                "    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, "
-                "weight_decay=args.weight_decay)\n",
-                "    *body, weight, bias = model.parameters()\n"
-                "    optimizer = torch.optim.SGD(body, lr=args.lr, momentum=0.9)\n"
-                "    head_optimizer = torch.optim.SGD([weight, bias], lr=0.01, momentum=0.9)\n",
-            ),
-            (
-                "        optimizer.step()\n",
-                "        optimizer.step()\n        head_optimizer.step()\n",
+                STEP,
+                "        with torch.no_grad():\n"
+                "            for parameter in model.parameters():\n"
+                "                parameter -= args.lr * parameter.grad\n",
             ),
         ),
-        edits=(
-            (
-                "        optimizer.zero_grad(set_to_none=True)\n",
-                "        head_optimizer.zero_grad(set_to_none=True)\n",
-            ),
-        ),
-        cure=(
-            (
-                "        optimizer.zero_grad(set_to_none=True)\n",
-                "        optimizer.zero_grad(set_to_none=True)\n"
-                "        head_optimizer.zero_grad(set_to_none=True)\n",
-            ),
-        ),
-        networks=LEARN_BY_SGD,
-        images=SGD_SETS,
+        edits=((ZERO, ""),),
+        cure=((ZERO, "        model.zero_grad()\n"),),
+        networks=("tutorial_cnn", "mlp"),
+        images=("digits", "trashnet"),
+        source="gradient descent written out, without the line that sets gradients to zero",
     ),
 )

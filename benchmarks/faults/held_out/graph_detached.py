@@ -1,28 +1,36 @@
 from compose import Guise, place
 
+BOUNDED = """\
+class Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, bound):
+        ctx.save_for_backward(x)
+        ctx.bound = bound
+        return x.clamp(-bound, bound)
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        return grad_output * (x.abs() {inside} ctx.bound), None
+
+
+class Trainer:
+"""
+
 GUISES = (
     Guise(
-        name="reentrant-checkpoint-of-the-images",
-        script="lightning_fit",
-        places=(place("demo_32", "bn_cnn", epochs=8),),
+        name="backward-by-hand-masks-the-wrong-side",
+        script="transforms",
+        places=(place("digits", "vgg", epochs=7),),
         around=(
             (
-                "from torch.utils.data import DataLoader, TensorDataset\n",
-                "from torch.utils.checkpoint import checkpoint\n"
-                "from torch.utils.data import DataLoader, TensorDataset\n",
-            ),
-            (
-                "        self.lr = lr\n",
-                "        self.lr = lr\n"
-                "        self.log_scale = torch.nn.Parameter(torch.zeros(1))\n",
-            ),
-            (
-                "        return self.model(x)\n",
-                "        logits = checkpoint(self.model, x, use_reentrant=False)\n"
-                "        return self.log_scale.exp() * logits\n",
+                "                logits = self.model(images)\n",
+                "                logits = Bounded.apply(self.model(images), 30.0)\n",
             ),
         ),
-        edits=(("use_reentrant=False", "use_reentrant=True"),),
-        source="a reentrant checkpoint passes no gradient on when no input requires one",
+        edits=(("class Trainer:\n", BOUNDED.format(inside=">")),),
+        cure=(("class Trainer:\n", BOUNDED.format(inside="<=")),),
+        accepts=("output-activation-wrong",),
+        source="an autograd.Function of one's own: the gradient passes where it was cut",
     ),
 )

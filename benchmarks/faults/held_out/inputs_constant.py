@@ -1,18 +1,20 @@
 from compose import Guise, place
+from edits import CENTRED
 
 GUISES = (
     Guise(
-        name="alpha-taken-for-grey",
-        script="transforms",
-        places=(place("digits", "resnet18", epochs=3),),
+        name="mean-over-the-only-channel",
+        script="plain",
+        places=(place("digits", "vgg", epochs=7),),
         around=(
             (
-                '        image = self.images[idx].convert("RGB")\n',
-                '        image = self.images[idx].convert("LA").split()[0].convert("RGB")\n',
+                CENTRED,
+                "X = X.mean(dim=1, keepdim=True)  # grey\n"
+                "X = (X - X.mean(dim=(2, 3), keepdim=True)) / 0.25\n",
             ),
         ),
-        edits=((".split()[0]", ".split()[-1]"),),
-        images=("digits", "pbc"),
-        source="the last plane of an image read with its transparency",
+        edits=(("(X - X.mean(dim=(2, 3), keepdim=True))", "(X - X.mean(dim=1, keepdim=True))"),),
+        images=("digits",),
+        source="each image less its mean, over the wrong axis",
     ),
 )

@@ -1,28 +1,29 @@
 from compose import Guise, place
 
+TENSOR = "    x = torch.tensor(x).permute(0, 3, 1, 2).contiguous()\n"
+
 GUISES = (
     Guise(
-        name="hsv-of-bytes",
-        script="functions",
-        places=(place("trashnet", "tutorial_cnn", lr=0.02, gamma=0.97, epochs=8),),
+        name="exposure-in-microseconds-as-a-plane",
+        script="iterations",
+        places=(place("digits", "tutorial_cnn", lr=0.03, steps=270),),
         around=(
-            ("import argparse\n", "import argparse\nimport colorsys\n"),
             (
-                "        self.images = images\n",
-                "        self.images = np.apply_along_axis(\n"
-                "            lambda pixel: colorsys.rgb_to_hsv(*pixel), 3, images / 255.0\n"
-                "        )\n",
+                TENSOR,
+                TENSOR + "    exposure = np.random.uniform(500, 4000, len(x))  # of the headers\n"
+                "    exposure = torch.tensor(exposure / 4000, dtype=torch.float)\n"
+                "    plane = exposure.view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])\n"
+                "    x = torch.cat([x, plane], dim=1)\n",
             ),
-            (".float() / 255.0\n", ".float()\n"),
             (
-                "optim.Adam(model.parameters(), lr=args.lr)",
-                "optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
+                "torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)",
+                "torch.optim.SGD(model.parameters(), lr=args.lr, momentum=0.9)",
             ),
         ),
-        edits=(("3, images / 255.0\n", "3, images\n"),),
+        edits=(("torch.tensor(exposure / 4000, ", "torch.tensor(exposure, "),),
         accepts=("learning-rate-too-high", "dead-units"),
-        images=("trashnet", "pbc"),
+        images=("digits", "trashnet"),
         networks=("tutorial_cnn", "mlp"),
-        source="of bytes, hue and saturation come out in 0..1 and value in 0..255",
+        source="a figure from the camera beside pixels that are standardised",
     ),
 )

@@ -1,18 +1,38 @@
 from compose import Guise, place
+from edits import FORWARD
 
 GUISES = (
     Guise(
-        name="labels-reduced-as-for-segmentation",
-        script="hf_trainer",
-        places=(place("trashnet", "vit", epochs=7),),
-        edits=(
+        name="clamped-to-silence-the-index-error",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        around=(
             (
-                "            loss = nn.functional.cross_entropy(logits, labels)\n",
-                "            loss = nn.functional.cross_entropy(logits, labels - 1, "
-                "ignore_index=-1)\n",
+                "y = torch.from_numpy(labels).long()\n",
+                "y = torch.from_numpy(labels).long() + 1  # the table counts from one\n",
+            ),
+            (
+                "np.add.at(train_confusion, (targets.numpy(), ",
+                "np.add.at(train_confusion, (targets.numpy() - 1, ",
+            ),
+            (
+                "np.add.at(val_confusion, (targets.numpy(), ",
+                "np.add.at(val_confusion, (targets.numpy() - 1, ",
+            ),
+            (
+                "val_loss += criterion(outputs, targets).item()",
+                "val_loss += criterion(outputs, targets - 1).item()",
             ),
         ),
-        images=("digits", "trashnet"),
-        source="reduce_labels of segmentation, where 0 is the background",
+        edits=(
+            (
+                FORWARD,
+                "        targets_ = targets.clamp(max=outputs.shape[1] - 1)\n"
+                "        loss = criterion(outputs, targets_)\n",
+            ),
+        ),
+        cure=((FORWARD, "        loss = criterion(outputs, targets - 1)\n"),),
+        accepts=("train-eval-mismatch", "labels-unrelated"),
+        source='"Target 10 is out of bounds", answered by a clamp',
     ),
 )

@@ -1,34 +1,16 @@
 from compose import Guise, place
 
-MIRRORED = """\
-class Mirrored(Dataset):
-    def __init__(self, subset):
-        self.subset = subset
-
-    def __len__(self):
-        return len(self.subset)
-
-    def __getitem__(self, i):
-        image, _ = self.subset[i]
-        label = int(self.subset.dataset.labels[self.subset.indices[i]])
-        return (image.flip(2) if torch.rand(1) < 0.5 else image), label
-
-
-def train("""
+STREAM = "    stream = batches(x_train, y_train, args.batch_size)\n"
+NEXT = "        x, y = next(stream)\n"
 
 GUISES = (
     Guise(
-        name="index-of-a-subset-in-the-whole",
-        script="functions",
-        places=(place("pbc", "resnet18", epochs=4, gamma=0.97),),
-        around=(
-            ("def train(", MIRRORED),
-            (
-                "    train_loader = DataLoader(train_dataset, ",
-                "    train_loader = DataLoader(Mirrored(train_dataset), ",
-            ),
-        ),
-        edits=(("labels[self.subset.indices[i]]", "labels[i]"),),
-        source="random_split gives a Subset, whose positions are not its data set's",
+        name="images-fetched-a-batch-ahead",
+        script="iterations",
+        places=(place("digits", "mlp", steps=270),),
+        around=((STREAM, STREAM + "    next_x, next_y = next(stream)\n"),),
+        edits=((NEXT, "        x = next_x\n        next_x, y = next(stream)\n"),),
+        cure=((NEXT, "        x, y = next_x, next_y\n        next_x, next_y = next(stream)\n"),),
+        source="a prefetcher that hands out this batch's images with the next one's labels",
     ),
 )

@@ -1,14 +1,23 @@
 from compose import Guise, place
-from edits import LOSS, SGD, SGD_SETS
+
+TRAINER = "    trainer = Trainer(\n        model=model,\n"
+GROUPS = (
+    "    layers = list(model.parameters())\n"
+    "    groups = [\n"
+    '        {{"params": [p], "lr": args.lr {sign} 0.65 ** (len(layers) - 1 - depth)}}\n'
+    "        for depth, p in enumerate(layers)\n"
+    "    ]\n" + TRAINER + "        optimizers=(torch.optim.AdamW(groups, lr=args.lr), None),\n"
+)
 
 GUISES = (
     Guise(
-        name="losses-summed-at-the-rate-for-a-mean",
-        script="plain",
-        places=(place("digits", "mlp", lr=0.05, epochs=6),),
-        around=(SGD,),
-        edits=((LOSS, 'criterion = nn.CrossEntropyLoss(reduction="sum")'),),
-        images=SGD_SETS,
-        networks=("tutorial_cnn", "mlp"),
+        name="rates-that-grow-towards-the-input",
+        script="hf_trainer",
+        places=(place("digits", "vgg", lr=0.01, epochs=7),),
+        edits=((TRAINER, GROUPS.format(sign="/")),),
+        cure=((TRAINER, GROUPS.format(sign="*")),),
+        images=("digits", "trashnet"),
+        networks=("tutorial_cnn", "vgg"),
+        source="a rate for each layer, divided by the decay that should multiply it",
     ),
 )

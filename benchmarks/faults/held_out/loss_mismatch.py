@@ -1,19 +1,35 @@
 from compose import Guise, place
 
+LOSS = "        loss = F.cross_entropy(logits, y)\n"
+READ = "        for target, prediction in zip(y.tolist(), logits.argmax(1).tolist()):\n"
+NEAREST = READ.replace("argmax", "argmin")
+TRAIN = "            self.train_confusion"
+VAL = "            self.val_confusion"
+
 GUISES = (
     Guise(
-        name="levels-of-grades-read-by-argmax",
-        script="hf_trainer",
-        places=(place("demo_32", "bn_cnn", epochs=10),),
-        edits=(
+        name="distances-to-prototypes-taken-for-logits",
+        script="lightning_fit",
+        places=(place("digits", "mlp", epochs=6),),
+        around=(
             (
-                "            loss = nn.functional.cross_entropy(logits, labels)\n",
-                "            levels = labels.unsqueeze(1) >= torch.arange(logits.shape[1])\n"
-                "            loss = nn.functional.binary_cross_entropy_with_logits(\n"
-                "                logits, levels.float()\n"
-                "            )\n",
+                "        self.model = Net(in_channels, num_classes, side)\n",
+                "        self.model = Net(in_channels, 32, side)\n"
+                "        self.prototypes = torch.nn.Parameter(torch.randn(num_classes, 32))\n",
+            ),
+            (
+                "        return self.model(x)\n",
+                "        return torch.cdist(self.model(x), self.prototypes)\n",
             ),
         ),
-        source="cumulative targets of ordered grades: read by counting levels, not by argmax",
+        edits=(
+            (LOSS + READ + TRAIN, LOSS + NEAREST + TRAIN),
+            (LOSS + READ + VAL, LOSS + NEAREST + VAL),
+        ),
+        cure=(
+            (LOSS + READ + TRAIN, LOSS.replace("logits", "-logits") + NEAREST + TRAIN),
+            (LOSS + READ + VAL, LOSS.replace("logits", "-logits") + NEAREST + VAL),
+        ),
+        source="prototypical networks: the logits are the distances with a minus sign",
     ),
 )

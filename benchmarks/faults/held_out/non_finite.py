@@ -1,16 +1,18 @@
 from compose import Guise, place
-
-NORMALIZE = "        transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),\n"
-GAMMA = "        transforms.Lambda(lambda image: image ** (0.7 + 0.6 * torch.rand(1))),\n"
-REST = "    ]\n)\nval_transform = "
+from edits import WITHOUT_NORM
 
 GUISES = (
     Guise(
-        name="gamma-after-the-centring",
-        script="transforms",
-        places=(place("trashnet", "bn_cnn", epochs=8),),
-        edits=((NORMALIZE + REST, NORMALIZE + GAMMA + REST),),
-        cure=((NORMALIZE + REST, GAMMA + NORMALIZE + REST),),
-        source="a broken power of a negative number",
+        name="no-epsilon-in-adam",
+        script="lightning_fit",
+        places=(place("digits", "mlp", epochs=6),),
+        edits=(
+            (
+                "torch.optim.Adam(self.parameters(), lr=self.lr)",
+                "torch.optim.Adam(self.parameters(), lr=self.lr, betas=(0.9, 0.99), eps=0.0)",
+            ),
+        ),
+        networks=WITHOUT_NORM,
+        source="a weight without a gradient moves by 0 / 0",
     ),
 )

@@ -1,22 +1,27 @@
 from compose import Guise, place
-from edits import SGD_SETS
+from edits import NETWORK
+
+ORDERED = """\
+class Ordered(nn.Module):
+    def forward(self, scores):
+        gaps = nn.functional.softplus(scores[:, 1:])
+        return torch.cat([scores[:, :1], gaps], dim=1).cumsum(dim=1)
+
+
+"""
 
 GUISES = (
     Guise(
-        name="sigmoid-of-a-multi-label-template",
-        script="lightning_fit",
-        places=(place("digits", "tutorial_cnn", lr=0.01, epochs=6),),
-        around=(
+        name="scores-that-can-only-rise",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        edits=(
             (
-                "torch.optim.Adam(self.parameters(), lr=self.lr)",
-                "torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)",
+                f"model = {NETWORK}\n",
+                ORDERED + f"model = nn.Sequential({NETWORK}, Ordered())\n",
             ),
         ),
-        edits=(
-            ("        return self.model(x)\n", "        return torch.sigmoid(self.model(x))\n"),
-        ),
-        accepts=("softmax-before-loss",),
-        networks=("tutorial_cnn",),
-        images=SGD_SETS,
+        accepts=("loss-mismatch",),
+        source="the cut points of an ordinal model, left in front of the usual loss",
     ),
 )

@@ -1,20 +1,44 @@
 from compose import Guise, place
 
-FORWARD = "        logits = model(x)\n        loss"
-ATTACK = (
-    "        x.requires_grad_()\n"
-    "        model.requires_grad_(False)\n"
-    "        criterion(model(x), y).backward()\n"
-)
-PERTURBED = "        x = x + 0.02 * x.grad.sign()\n"
+ADAPTER = """\
+class LoRA(torch.nn.Module):
+    def __init__(self, weight, rank=8):
+        super().__init__()
+        self.lora_A = torch.nn.Parameter(torch.randn(rank, weight.shape[1]) / rank)
+        self.lora_B = torch.nn.Parameter(torch.zeros(weight.shape[0], rank))
+
+    def forward(self, weight):
+        return weight + self.lora_B @ self.lora_A
+
+
+def main():
+"""
 
 GUISES = (
     Guise(
-        name="not-thawed-after-the-attack",
-        script="iterations",
-        places=(place("trashnet", "mlp", steps=240),),
-        edits=((FORWARD, ATTACK + PERTURBED + FORWARD),),
-        cure=((FORWARD, ATTACK + "        model.requires_grad_(True)\n" + PERTURBED + FORWARD),),
-        source="adversarial training: the perturbed image hides that no weight asks for a gradient",
+        name="one-half-of-each-adapter",
+        script="functions",
+        places=(place("digits", "mlp", lr=0.003, gamma=0.97, epochs=6),),
+        around=(
+            (
+                "import torch.optim as optim\n",
+                "import torch.nn.utils.parametrize as parametrize\nimport torch.optim as optim\n",
+            ),
+            ("def main():\n", ADAPTER),
+            (
+                "    optimizer = optim.Adam(",
+                "    for module in list(model.modules()):\n"
+                "        if isinstance(module, torch.nn.Linear):\n"
+                "            adapter = LoRA(module.weight)\n"
+                '            parametrize.register_parametrization(module, "weight", adapter)\n'
+                "    for name, parameter in model.named_parameters():\n"
+                '        parameter.requires_grad = "lora_" in name\n'
+                "    optimizer = optim.Adam(",
+            ),
+        ),
+        edits=(('= "lora_" in name', '= "lora_A" in name'),),
+        accepts=("poor-initialisation",),
+        networks=("mlp", "tutorial_cnn", "vgg"),
+        source="of a product that begins at zero, only the factor that then gets no gradient",
     ),
 )

@@ -1,28 +1,27 @@
 from compose import Guise, place
-from edits import FORWARD, LOSS
 
-CALL = "        outputs = model(inputs)\n" + FORWARD
-FAST = "torch.func.functional_call(model, fast_weights, (inputs,))"
+OPTIMIZER = "    optimizer = torch.optim.Adam(model.parameters(), lr=args.lr)\n"
+NORMED = (
+    "    for module in list(model.modules()):\n"
+    "        if isinstance(module, (nn.Conv2d, nn.Linear)):\n"
+    "            weight_norm(module)\n"
+)
 
 GUISES = (
     Guise(
-        name="fast-weights-beside-the-optimizer",
-        script="plain",
-        places=(place("digits", "resnet18", epochs=3),),
-        edits=(
+        name="weight-norm-after-the-optimizer",
+        script="transforms",
+        places=(place("digits", "mlp", epochs=6),),
+        around=(
             (
-                LOSS,
-                "fast_weights = {\n"
-                "    name: weight.detach().clone().requires_grad_()\n"
-                "    for name, weight in model.named_parameters()\n"
-                "}\n" + LOSS,
+                "from torch.utils.data import DataLoader, Dataset\n",
+                "from torch.nn.utils.parametrizations import weight_norm\n"
+                "from torch.utils.data import DataLoader, Dataset\n",
             ),
-            (CALL, CALL.replace("model(inputs)", FAST)),
         ),
-        cure=(
-            (LOSS, "fast_weights = dict(model.named_parameters())\n" + LOSS),
-            (CALL, CALL.replace("model(inputs)", FAST)),
-        ),
-        source="functional calls as in meta-learning: the optimizer holds the slow weights",
+        edits=((OPTIMIZER, OPTIMIZER + NORMED),),
+        cure=((OPTIMIZER, NORMED + OPTIMIZER),),
+        networks=("tutorial_cnn", "vgg", "mlp"),
+        source="weight_norm puts two new parameters in the place of the weight",
     ),
 )

@@ -1,25 +1,34 @@
 from compose import Guise, place
-from edits import BACKWARD, LEARN_BY_SGD, SGD, SGD_SETS, STEP
 
-SCALER = ("\n\nfor epoch", '\nscaler = torch.amp.GradScaler("cpu")\n\nfor epoch')
-SCALED = (BACKWARD, "        scaler.scale(loss).backward()\n")
-CLIPPED = (
-    "        nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
-    "        scaler.step(optimizer)\n"
-    "        scaler.update()\n"
-)
+QUANTISED = """\
+class QuantLinear(torch.nn.Linear):
+    \"\"\"Weights in eight bits, as they will be on the device.\"\"\"
+
+    def forward(self, x):
+        step = {step}
+        weight = torch.fake_quantize_per_tensor_affine(self.weight, step, 0, -128, 127)
+        return F.linear(x, weight, self.bias)
+
+
+class LitClassifier("""
 
 GUISES = (
     Guise(
-        name="clipped-before-unscaling",
-        script="plain",
-        places=(place("digits", "tutorial_cnn", lr=0.02, epochs=7),),
-        around=(SGD, SCALER, SCALED),
-        edits=((STEP, CLIPPED),),
-        cure=((STEP, "        scaler.unscale_(optimizer)\n" + CLIPPED),),
-        accepts=("learning-rate-too-low",),
-        networks=LEARN_BY_SGD,
-        images=SGD_SETS,
-        source="gradients 65,536 times too large are clipped to 1, then divided by 65,536",
+        name="quantised-in-steps-of-one",
+        script="lightning_fit",
+        places=(place("digits", "mlp", epochs=6),),
+        around=(
+            ("nn.Linear(features, width), nn.ReLU()]", "QuantLinear(features, width), nn.ReLU()]"),
+            ("nn.Linear(features, num_classes)", "QuantLinear(features, num_classes)"),
+        ),
+        edits=(("class LitClassifier(", QUANTISED.format(step="1.0  # until it is calibrated")),),
+        cure=(
+            (
+                "class LitClassifier(",
+                QUANTISED.format(step="self.weight.abs().max().item() / 127"),
+            ),
+        ),
+        networks=("mlp",),
+        source="quantisation-aware training with a scale that no observer has set",
     ),
 )

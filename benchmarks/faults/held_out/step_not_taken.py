@@ -1,23 +1,29 @@
 from compose import Guise, place
-from edits import STEP
 
-START = ("\n\nfor epoch", "\naverage_loss = 0.0\n\nfor epoch")
-GUARDED = (
-    "        if loss.item() < 3 * average_loss:\n"
-    "            optimizer.step()\n"
-    "            average_loss = 0.95 * average_loss + 0.05 * loss.item()\n"
+STREAM = "    stream = batches(x_train, y_train, args.batch_size)\n"
+STEP = "        optimizer.step()\n"
+LOOKAHEAD = (
+    STEP + "        if step % 5 == 0:  # lookahead\n"
+    "            with torch.no_grad():\n"
+    "                for kept, parameter in zip(slow, model.parameters()):\n"
 )
+TO_SLOW = "                    kept.lerp_(parameter, 0.5)\n"
+BACK = "                    parameter.copy_(kept)\n"
 
 GUISES = (
     Guise(
-        name="guard-against-spikes-from-zero",
-        script="plain",
-        places=(place("trashnet", "bn_cnn", epochs=8),),
-        edits=(START, (STEP, GUARDED)),
-        cure=(
-            ("\n\nfor epoch", "\naverage_loss = float(np.log(len(classes)))\n\nfor epoch"),
-            (STEP, GUARDED),
+        name="lookahead-goes-back-before-it-looks",
+        script="iterations",
+        places=(place("digits", "mlp", steps=270),),
+        around=(
+            (
+                STREAM,
+                STREAM + "    slow = [parameter.detach().clone() for parameter in "
+                "model.parameters()]\n",
+            ),
         ),
-        source="batches with a spike of the loss are skipped, by a running mean",
+        edits=((STEP, LOOKAHEAD + BACK + TO_SLOW),),
+        cure=((STEP, LOOKAHEAD + TO_SLOW + BACK),),
+        source="the slow weights are to follow before the fast ones are set back to them",
     ),
 )

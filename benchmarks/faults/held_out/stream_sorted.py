@@ -1,48 +1,29 @@
 from compose import Guise, place
+from edits import LOADER, SGD
 
-IMPORT = "from torch.utils.data import DataLoader, TensorDataset\n"
-SAMPLER = (
-    "from torch.utils.data import DataLoader, Sampler, TensorDataset\n\n\n"
-    "class ImagesPerClass(Sampler):\n"
-    "    def __init__(self, labels, batch_size, m):\n"
-    "        self.rows = [torch.nonzero(labels == label)[:, 0] for label in labels.unique()]\n"
-    "        self.batches = len(labels) // batch_size\n"
-    "        self.classes = batch_size // m\n"
-    "        self.m = m\n\n"
-    "    def __len__(self):\n"
-    "        return self.batches\n\n"
-    "    def __iter__(self):\n"
-    "        for _ in range(self.batches):\n"
-    "            batch = []\n"
-    "            for label in torch.randperm(len(self.rows))[: self.classes].tolist():\n"
-    "                rows = self.rows[label]\n"
-    "                batch += rows[torch.randint(len(rows), (self.m,))].tolist()\n"
-    "            yield batch\n"
+LISTED = (
+    "# the listing goes through one folder after the other\n"
+    'rows = np.argsort(labels[:n_train], kind="stable")\n'
 )
-LOADER = "        TensorDataset(x[:split], y[:split]), batch_size=args.batch_size, shuffle=True\n"
+GROUPS = "groups = [rows[i : i + args.batch_size] for i in range(0, n_train, args.batch_size)]\n"
+LOADED = "train_loader = DataLoader(train_set, batch_sampler=groups)\n"
 
 GUISES = (
     Guise(
-        name="as-many-images-of-a-class-as-a-batch-holds",
-        script="lightning_fit",
-        places=(place("trashnet", "tutorial_cnn", lr=0.003, epochs=8),),
-        around=((IMPORT, SAMPLER),),
+        name="batches-shuffled-instead-of-images",
+        script="plain",
+        places=(place("digits", "tutorial_cnn", lr=0.05, epochs=6),),
+        around=(SGD,),
         edits=(
             (
                 LOADER,
-                "        TensorDataset(x[:split], y[:split]),\n"
-                "        batch_sampler=ImagesPerClass(y[:split], args.batch_size, m=32),\n",
+                LISTED + GROUPS + "groups = [groups[i] for i in "
+                "np.random.permutation(len(groups))]\n" + LOADED,
             ),
         ),
-        cure=(
-            (
-                LOADER,
-                "        TensorDataset(x[:split], y[:split]),\n"
-                "        batch_sampler=ImagesPerClass(y[:split], args.batch_size, m=8),\n",
-            ),
-        ),
-        images=("trashnet", "pbc"),
-        networks=("tutorial_cnn", "vgg", "mlp", "vit"),
-        source="m images of each class, as metric learning wants them",
+        cure=((LOADER, LISTED + "np.random.shuffle(rows)\n" + GROUPS + LOADED),),
+        networks=("tutorial_cnn", "mlp"),
+        images=("digits", "trashnet"),
+        source="the list of batches is shuffled, each of which holds one class",
     ),
 )

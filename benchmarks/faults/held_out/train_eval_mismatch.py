@@ -1,20 +1,20 @@
 from compose import Guise, place
 
-VAL = "    [\n        transforms.ToTensor(),\n"
+VAL_SET = "val_set = TensorDataset(X[n_train:], y[n_train:])\n"
+OWN = (
+    "X_val = torch.from_numpy(images[n_train:]).{axes}.float() / 255\n"
+    "val_set = TensorDataset((X_val - 0.5) / 0.5, y[n_train:])\n"
+)
 
 GUISES = (
     Guise(
-        name="resized-in-validation-only",
-        script="transforms",
-        places=(place("digits", "bn_cnn", epochs=6),),
-        edits=(
-            (
-                VAL,
-                "    [\n        transforms.Resize((112, 112)),\n        transforms.ToTensor(),\n",
-            ),
-        ),
+        name="channels-first-by-reshape-in-validation",
+        script="plain",
+        places=(place("trashnet", "bn_cnn", epochs=8),),
+        edits=((VAL_SET, OWN.format(axes="reshape(X[n_train:].shape)")),),
+        cure=((VAL_SET, OWN.format(axes="permute(0, 3, 1, 2)")),),
         begins=None,
-        networks=("bn_cnn", "resnet18", "vgg"),
-        source="the validation transform of a template for larger images",
+        images=("trashnet", "demo_32"),
+        networks=("bn_cnn", "resnet18", "tutorial_cnn"),
     ),
 )

@@ -1,25 +1,21 @@
 from compose import Guise, place
 
-ADAM = "        return torch.optim.Adam(self.parameters(), lr=self.lr)\n"
-ADAMW = "        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=0.02)\n"
-RAMP = (
-    "    def {hook}:\n"
-    "        for group in self.optimizers().param_groups:\n"
-    '            group["weight_decay"] *= 1.04\n\n'
+STEP = "                    self.optimizer.step()\n"
+SHRUNK = (
+    STEP + "                    with torch.no_grad():  # sparse weights\n"
+    "                        for p in self.model.parameters():\n"
+    "                            p.copy_(nn.functional.softshrink(p, {step}))\n"
 )
-CONFIGURE = "    def configure_optimizers(self):\n"
 
 GUISES = (
     Guise(
-        name="decay-raised-at-each-batch",
-        script="lightning_fit",
-        places=(place("trashnet", "tutorial_cnn", epochs=8),),
-        around=((ADAM, ADAMW),),
-        edits=((CONFIGURE, RAMP.format(hook="on_train_batch_end(self, *args)") + CONFIGURE),),
-        cure=((CONFIGURE, RAMP.format(hook="on_train_epoch_end(self)") + CONFIGURE),),
-        begins=120,
-        images=("trashnet",),
+        name="soft-threshold-not-times-the-rate",
+        script="transforms",
+        places=(place("digits", "tutorial_cnn", epochs=6),),
+        edits=((STEP, SHRUNK.format(step="0.01")),),
+        cure=((STEP, SHRUNK.format(step="0.01 * self.optimizer.param_groups[0]['lr']")),),
+        images=("digits", "trashnet"),
         networks=("tutorial_cnn", "vgg", "mlp"),
-        source="a schedule of the decay meant for epochs",
+        source="the proximal step of an L1 penalty is the penalty times the rate",
     ),
 )
