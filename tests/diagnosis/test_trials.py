@@ -682,3 +682,22 @@ def test_inputs_that_are_not_finite_come_before_what_a_trial_proves(lr: float) -
     found = diagnose_case(case(cnn(), lr=lr, batches=batches), verdict="diverged", budget_seconds=0)
     assert found.causes[0].id == "non-finite"
     assert found.causes[0].state == "a fact"
+
+
+@pytest.mark.parametrize(
+    ("lr", "useless", "tried"),
+    [
+        (1e-9, {"rate-ten-times", "rate-hundred-times"}, "adam"),
+        (0.5, {"rate-tenth"}, "rate-hundredth"),
+    ],
+)
+def test_rates_that_are_known_to_be_too_little_help_are_not_tried(
+    lr: float, useless: set[str], tried: str
+) -> None:
+    model = cnn()
+    cause: CauseId = "learning-rate-too-low" if lr < 1 else "learning-rate-too-high"
+    given = case(model, optimizers=(adam(model, lr),), rates=((0, lr),))
+    report = run_trials(given, accused=[cause], budget_seconds=30, clock=Ticks())
+    assert useless <= report.excluded.keys()
+    assert report.trials[0].change == tried
+    assert report.trials[0].proved

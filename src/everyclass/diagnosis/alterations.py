@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 
 from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import Clipping
-from everyclass.diagnosis.causes.rate import late_rise, overshot
+from everyclass.diagnosis.causes.rate import MOVED_SHARE, late_rise, most_moved, overshot
+from everyclass.diagnosis.causes.step_size import too_large
 from everyclass.diagnosis.lab import IMBALANCED, Lab
 from everyclass.diagnosis.material import held_by
 from everyclass.diagnosis.scores import are_probabilities
@@ -35,10 +36,15 @@ CLIP_NORM = 1.0
 
 
 def rate_times(factor: float) -> Callable[[Lab, Trainee], None]:
-    """The captured course of the rate, scaled."""
+    """The captured course of the rate, scaled; not where that is known to be too little."""
 
-    def apply(_: Lab, trainee: Trainee) -> None:
+    def apply(lab: Lab, trainee: Trainee) -> None:
         _need_optimizer(trainee)
+        reach = most_moved(lab.material) if factor > 1 else None
+        if reach is not None and factor * reach < MOVED_SHARE:
+            raise NotApplicable("Weights could still hardly move at that rate.")
+        if factor < 1 and too_large(lab.material, factor):
+            raise NotApplicable("Steps would still be as large as the weights.")
         course = trainee.rate
         trainee.rate = lambda step: factor * course(step)
 

@@ -193,7 +193,7 @@ def _too_short_steps(material: Material, rates: _Rates) -> Answer | None:
     if rates.steps < FEWEST_STEPS:
         return None
     least = MOVED_SHARE * min(1.0, rates.steps / STEPS_TO_MOVE)
-    reach = _reach(material)
+    reach = most_moved(material)
     if reach is not None:
         rates.evidence["most_that_a_weight_moved"] = reach
         # After an explosion the weights are such that any step beside them is short.
@@ -390,7 +390,7 @@ def overshot(case: Case) -> tuple[float, int, float] | None:
     return None
 
 
-def _reach(material: Material) -> float | None:
+def most_moved(material: Material) -> float | None:
     """The sum of all rates over the size (RMS) of the weights; None where steps have no known size.
 
     Adam's step of a weight is at most about the rate, whatever the gradient (Kingma and Ba 2015,

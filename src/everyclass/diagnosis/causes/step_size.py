@@ -34,17 +34,9 @@ def step_size(material: Material) -> Answer:
     """A step that is larger than what it changes, in a training that has learned nothing."""
     if not material.case.optimizers:
         raise NotApplicable("No optimizer is known.")
-    state = material.case.initial_state
-    if material.initial or state is None:
-        share, rate, kind = _share(material, material.training.gradients)
-    else:
-        start = material.start
-        with loaded(material.model, state):
-            share, rate, kind = _share(material, start.gradients)
+    share, rate, kind = _at_start(material)
     evidence = {"step_over_weights": share, "rate": rate, "optimizer": kind}
-    by_rate = isinstance(material.case.optimizers[0], OF_ABOUT_THE_RATE)
-    most = MOST_STEP if by_rate else MOST_STEP_BY_GRADIENT
-    if share < most or material.learned is not False:
+    if share < _most(material) or material.learned is not False:
         return passed(
             f"At the first weights a step goes {figure(100 * share)} % of their size.", evidence
         )
@@ -57,6 +49,28 @@ def step_size(material: Material) -> Answer:
         "that is a mean over the batch.",
         evidence=evidence,
     )
+
+
+def too_large(material: Material, factor: float) -> bool:
+    """Whether steps at the rate times the factor are known to be too large all the same."""
+    try:
+        return factor * _at_start(material)[0] >= _most(material)
+    except NotApplicable:
+        return False
+
+
+def _most(material: Material) -> float:
+    by_rate = isinstance(material.case.optimizers[0], OF_ABOUT_THE_RATE)
+    return MOST_STEP if by_rate else MOST_STEP_BY_GRADIENT
+
+
+def _at_start(material: Material) -> tuple[float, float, str]:
+    state = material.case.initial_state
+    if material.initial or state is None:
+        return _share(material, material.training.gradients)
+    start = material.start
+    with loaded(material.model, state):
+        return _share(material, start.gradients)
 
 
 def _share(material: Material, gradients: Mapping[str, Tensor | None]) -> tuple[float, float, str]:
