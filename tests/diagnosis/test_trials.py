@@ -688,7 +688,7 @@ def test_inputs_that_are_not_finite_come_before_what_a_trial_proves(lr: float) -
     ("lr", "useless", "tried"),
     [
         (1e-9, {"rate-ten-times", "rate-hundred-times"}, "adam"),
-        (0.5, {"rate-tenth"}, "rate-hundredth"),
+        (1.2, {"rate-tenth"}, "rate-hundredth"),
     ],
 )
 def test_rates_that_are_known_to_be_too_little_help_are_not_tried(
