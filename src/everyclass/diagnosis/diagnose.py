@@ -261,6 +261,11 @@ def _beside(trial: Trial | None) -> str:
         f"Tried: with {trial.words} balanced accuracy is {trial.changed:.2f} instead of "
         f"{trial.control:.2f} after {trial.steps:,} batches"
     )
+    if trial.ci95[0] > 0 and not trial.recovered:
+        n = len(trial.missed)
+        left = "1 class is" if n == 1 else f"{n} classes are"
+        why = f"{left} still never recognised" if n else "that is hardly above chance"
+        return f"{told}: better, but {why}, which is no proof yet."
     if trial.ci95[0] > 0 and trial.sham is not None and trial.permuted is not None:
         return (
             f"{told}; but another order of the batches alone gives {trial.sham:.2f}, and the "
