@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from torch import Tensor
 
@@ -44,11 +45,14 @@ class ClipWatch:
         """It has divided them."""
         self._scaled = None
 
-    def clipped(self, kind: ClipKind, limit: float, norm_type: float, norm: object) -> None:
+    def clipped(self, kind: ClipKind, limit: Any, norm_type: Any, norm: object) -> None:
         """Gradients were clipped; their norm before, where it is told."""
-        if len(self._calls) < LOOKED_AT_CALLS:
-            known = norm.detach() if isinstance(norm, Tensor) else None
-            self._calls.append(_Call(kind, limit, norm_type, known, self._scaled))
+        if len(self._calls) >= LOOKED_AT_CALLS:
+            return
+        if isinstance(limit, Tensor) and limit.device.type != "cpu":
+            return  # to read it would wait for the device
+        known = norm.detach() if isinstance(norm, Tensor) else None
+        self._calls.append(_Call(kind, float(limit), float(norm_type), known, self._scaled))
 
     def step_ends(self) -> None:
         """The optimizer has stepped."""

@@ -85,8 +85,8 @@ class Watcher(Protocol):
     def unscaled(self) -> None:
         """`GradScaler.unscale_` was called: gradients are what they are."""
 
-    def clipped(self, kind: ClipKind, limit: float, norm_type: float, norm: object) -> None:
-        """Gradients were clipped; `norm` is what the call returned."""
+    def clipped(self, kind: ClipKind, limit: Any, norm_type: Any, norm: object) -> None:
+        """Gradients were clipped, as the script asked for; `norm` is what the call returned."""
 
     def loader_made(self, loader: object) -> None:
         """A data loader was constructed."""
@@ -377,7 +377,7 @@ class Patches:
             parameters: Any, max_norm: float, norm_type: float = 2.0, *args: Any, **kwargs: Any
         ) -> Any:
             norm = original(parameters, max_norm, norm_type, *args, **kwargs)
-            watcher.clipped("norm", float(max_norm), float(norm_type), norm)
+            watcher.clipped("norm", max_norm, norm_type, norm)
             return norm
 
         return clip_grad_norm_
@@ -388,7 +388,7 @@ class Patches:
         @functools.wraps(original)
         def clip_grad_value_(parameters: Any, clip_value: float, *args: Any, **kwargs: Any) -> Any:
             original(parameters, clip_value, *args, **kwargs)
-            watcher.clipped("value", float(clip_value), 2.0, None)
+            watcher.clipped("value", clip_value, 2.0, None)
 
         return clip_grad_value_
 

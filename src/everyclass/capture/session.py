@@ -501,7 +501,7 @@ class Session:
         self.clips.unscaled()
 
     @_guarded
-    def clipped(self, kind: ClipKind, limit: float, norm_type: float, norm: object) -> None:
+    def clipped(self, kind: ClipKind, limit: Any, norm_type: Any, norm: object) -> None:
         """See `Watcher`."""
         self.clips.clipped(kind, limit, norm_type, norm)
 
