@@ -6,12 +6,12 @@ that is whole or absent. Decides nothing.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from everyclass.json_writer import json_text
 from everyclass.run_folder import write_atomically
 
 
@@ -29,5 +29,4 @@ def write_json(path: Path | None, value: Any) -> None:
     """Write the value, or nothing without a path."""
     if path is None:
         return
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, text.encode())
+    write_atomically(path, json_text(value).encode())

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from everyclass.errors import EveryclassError, InputError
+from everyclass.json_writer import json_text
 
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back on if the newest is damaged on disk
 
@@ -287,7 +288,7 @@ class RunFolder:
 
     def write_json(self, path: Path, value: Any) -> None:
         """Write JSON atomically. NaN is refused: it is not JSON and other readers choke on it."""
-        self.write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+        self.write_text(path, json_text(value, ascii_only=True))
 
     def read_json(self, path: Path) -> Any:
         """Read a JSON file of the run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -147,6 +148,20 @@ def test_a_merged_state_leaves_the_other_as_it_was(table, audit):
     again.merge(other)
     again.merge(one)
     assert total.finish(table, side=SIDE) == again.finish(table, side=SIDE) == audit
+
+
+def test_contents_are_the_digests_of_the_files_however_states_were_joined(table):
+    expected = np.zeros((len(table), 16), dtype=np.uint8)
+    for row, image in enumerate(table.images):
+        if isinstance(examine(image, row=row, side=SIDE), ImageFault):
+            continue
+        digest = hashlib.blake2b(Path(image).read_bytes(), digest_size=16).digest()
+        expected[row] = np.frombuffer(digest, dtype=np.uint8)
+    for size in (1, 7, len(table)):
+        state = AuditState()
+        for start in range(0, len(table), size):
+            state.update(facts_of(table)[start : start + size])
+        np.testing.assert_array_equal(state.contents(len(table)), expected)
 
 
 def test_the_number_of_threads_changes_nothing_and_progress_counts_up(table, audit, monkeypatch):

@@ -64,3 +64,29 @@ def test_to_give_the_state_reads_nothing_early() -> None:
             monitor.step(logits, targets)
         asked.state()
     assert asked.summary().to_dict() == unasked.summary().to_dict()
+
+
+def test_the_state_of_thousands_of_classes_is_as_small_as_its_images() -> None:
+    n_classes = 2_000
+    labels = torch.arange(500) * 4
+    logits = functional.one_hot(labels, n_classes).float()
+
+    def evaluated(monitor: Monitor) -> None:
+        monitor.observe(logits, labels, functional.cross_entropy(logits, labels))
+        monitor.advance(learning_rate=0.1)
+        monitor.observe_evaluation(logits.roll(1, dims=0), labels)
+        monitor.end_evaluation()
+
+    first = Monitor()
+    evaluated(first)
+    evaluated(first)
+    buffer = io.BytesIO()
+    torch.save(first.state(), buffer)
+    assert buffer.tell() < 8_000_000  # each of the two confusions has 32 million bytes
+    buffer.seek(0)
+    again = Monitor(first_step=2)
+    again.restore(torch.load(buffer, weights_only=True), device=CPU)
+    for one in (first, again):
+        evaluated(one)
+    assert again.summary().to_dict() == first.summary().to_dict()
+    assert again.summary(ended=True).to_dict() == first.summary(ended=True).to_dict()

@@ -16,6 +16,7 @@ BANDS = {
     "calibrations": 0,
     "contracts": 0,
     "json_reader": 0,
+    "json_writer": 0,
     "findings": 0,
     "notebook": 0,
     "diagnoses": 0,

@@ -108,6 +108,28 @@ def test_agrees_with_scikit_learn(case: tuple[np.ndarray, np.ndarray, int]) -> N
     assert plug_in == pytest.approx(metrics.mutual_info_score(targets, predictions), abs=1e-12)
 
 
+@settings(max_examples=60, deadline=None)
+@given(decisions())
+def test_the_largest_counts_are_matched_first(case: tuple[np.ndarray, np.ndarray, int]) -> None:
+    targets, predictions, n_classes = case
+    matrix = figures.confusion_matrix(targets, predictions, n_classes=n_classes)
+    left, matched = matrix.astype(float), np.full(n_classes, -1)
+    while (left >= 0).any():  # as it is said: the largest that is left, then without its lines
+        row, column = np.unravel_index(int(left.argmax()), left.shape)
+        matched[column] = row
+        left[row, :] = left[:, column] = -1
+    np.testing.assert_array_equal(figures.best_matching(matrix), matched)
+
+
+def test_thousands_of_classes_are_matched() -> None:
+    order = np.random.default_rng(0).permutation(2_000)
+    matrix = figures.confusion_matrix(order, np.arange(2_000), n_classes=2_000)
+    np.testing.assert_array_equal(figures.best_matching(matrix), order)
+    assert figures.mutual_information(matrix, bias_corrected=False) == pytest.approx(
+        math.log(2_000)
+    )
+
+
 @settings(max_examples=40, deadline=None)
 @given(decisions(), st.randoms(use_true_random=False))
 def test_permuted_classes_permute_the_figures(

@@ -107,7 +107,7 @@ class AuditState:
         # Blocks double in size, so that adding costs n log n copies and merging leaves few of them.
         while len(self._blocks) > 1 and len(self._blocks[-2]) <= len(self._blocks[-1]):
             last = self._blocks.pop()
-            self._blocks[-1] = np.concatenate([self._blocks[-1], last])
+            self._blocks[-1] = _joined([self._blocks[-1], last])
 
     def merge(self, other: AuditState) -> None:
         """Take in all that another state has seen. The order of merging changes nothing."""
@@ -117,7 +117,7 @@ class AuditState:
 
     def records(self) -> Records:
         """All of them by row."""
-        joined = np.concatenate(self._blocks) if self._blocks else np.zeros(0, dtype=RECORD)
+        joined = _joined(self._blocks)
         return joined[np.argsort(joined["row"])]
 
     def contents(self, n: int) -> npt.NDArray[np.uint8]:
@@ -161,6 +161,14 @@ class AuditState:
             reduced=int(records["reduced"].sum()),
         )
         return summarise(seen, table, side=side)
+
+
+def _joined(blocks: list[Records]) -> Records:
+    if not blocks:
+        return np.zeros(0, dtype=RECORD)
+    # Left to itself, NumPy joins in the byte order of the machine, and a digest is bytes.
+    joined: Records = np.concatenate(blocks, dtype=RECORD)
+    return joined
 
 
 def _moments(

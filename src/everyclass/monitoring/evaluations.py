@@ -74,6 +74,7 @@ class Evaluations:
     _last: NDArray[np.int64] | None = None
     _before: NDArray[np.int64] | None = None
     _last_step: int = 0
+    _summed_up: LastEvaluation | None = None
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
         """Count one pass."""
@@ -121,6 +122,7 @@ class Evaluations:
         matrix = self._counts.cpu().numpy().reshape(size, size)
         self._counts, self.open_passes = None, 0
         self._before, self._last, self._last_step = self._last, matrix, step
+        self._summed_up = None
         self.done += 1
         if matrix.sum() == 0:
             return Closed()
@@ -240,15 +242,23 @@ class Evaluations:
         )
 
     def last(self, names: Sequence[str]) -> LastEvaluation | None:
-        """The last complete evaluation."""
-        if self._last is None or self._last.sum() == 0:
+        """The last complete evaluation. Asked for between many steps, so it is kept: with thousands
+        of classes its verdict takes as long as many steps."""
+        if self._last is None:
             return None
-        found = collapse_verdict(self._last, classes=names)
-        predicted = predicted_counts(self._last)
+        if self._summed_up is None:
+            self._summed_up = self._sum_up(self._last, names)
+        return self._summed_up
+
+    def _sum_up(self, matrix: NDArray[np.int64], names: Sequence[str]) -> LastEvaluation | None:
+        predicted = predicted_counts(matrix)
+        if predicted.sum() == 0:
+            return None
+        found = collapse_verdict(matrix, classes=names)
         return LastEvaluation(
             step=self._last_step,
-            images=int(self._last.sum()),
-            recalls=tuple(float(one) for one in recall(self._last)),
+            images=int(matrix.sum()),
+            recalls=tuple(float(one) for one in recall(matrix)),
             predicted_shares=tuple(float(one) for one in predicted / predicted.sum()),
             verdict=found.verdict,
             sentence=found.sentence,

@@ -187,14 +187,16 @@ def independence_p_value(confusion: ArrayLike) -> float | None:
     Source: moments by Haldane 1940, as given by Zelterman 1987, "Goodness-of-fit tests for large
         sparse multinomial distributions".
     """
-    matrix = np.asarray(confusion, dtype=np.float64)
-    matrix = matrix[matrix.sum(axis=1) > 0][:, matrix.sum(axis=0) > 0]
-    n_rows, n_columns = matrix.shape
-    total = matrix.sum()
+    matrix = np.asarray(confusion)
+    rows, columns = (matrix.sum(axis=axis, dtype=np.float64) for axis in (1, 0))
+    targets, predictions = np.nonzero(matrix)  # cells without a count add nothing
+    squares = matrix[targets, predictions].astype(np.float64) ** 2
+    scaled = float(np.sum(squares / (rows[targets] * columns[predictions])))
+    rows, columns = rows[rows > 0], columns[columns > 0]
+    n_rows, n_columns, total = len(rows), len(columns), float(rows.sum())
     if min(n_rows, n_columns) < 2 or total < 4:
         return None
-    rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
-    statistic = total * (np.sum(matrix**2 / np.outer(rows, columns)) - 1)
+    statistic = total * (scaled - 1)
     mean = total * (n_rows - 1) * (n_columns - 1) / (total - 1)
     variance = _shuffled_variance(rows, columns, total)
     if variance <= 0:  # every shuffle gives the same table statistic: nothing can be told
