@@ -19,6 +19,7 @@ import typer
 from everyclass.compare_command import compare
 from everyclass.crossval_command import crossval
 from everyclass.curve_command import curve
+from everyclass.doctor_command import doctor
 from everyclass.errors import EveryclassError, InputError
 from everyclass.options import (
     Data,
@@ -64,6 +65,7 @@ app.command()(compare)
 app.command()(curve)
 app.command()(crossval)
 app.command()(report)
+app.command()(doctor)
 
 
 def _version(asked: bool) -> None:
