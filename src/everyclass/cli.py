@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from everyclass.compare_command import compare
+from everyclass.compare_command import CompareCommand, compare
 from everyclass.crossval_command import crossval
 from everyclass.curve_command import curve
+from everyclass.doctor_command import doctor
 from everyclass.errors import EveryclassError, InputError
 from everyclass.options import (
     Data,
@@ -60,10 +61,11 @@ app = typer.Typer(
 
 
 app.command(context_settings={"allow_interspersed_args": False})(run)
-app.command()(compare)
+app.command(cls=CompareCommand)(compare)
 app.command()(curve)
 app.command()(crossval)
 app.command()(report)
+app.command()(doctor)
 
 
 def _version(asked: bool) -> None:

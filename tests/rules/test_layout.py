@@ -48,6 +48,7 @@ BANDS = {
     "compare_command": 6,
     "curve_command": 6,
     "crossval_command": 6,
+    "doctor_command": 6,
     "__init__": 6,
     "__main__": 6,
 }
@@ -65,11 +66,15 @@ TORCH_FREE_MODULES = {
         "compare_command",
         "curve_command",
         "crossval_command",
+        "doctor_command",
         "__init__",
         "__main__",
         "terminal.audit",
     ),
     *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
+    # A torch that cannot be loaded is what it is there to tell.
+    *("workflows.doctor", "workflows.doctor_machine", "workflows.doctor_packages"),
+    *("workflows.doctor_trial", "workflows.doctor_values", "terminal.doctor"),
 }
 
 
@@ -148,6 +153,7 @@ def test_inner_packages_are_empty() -> None:
         ["curve", "--help"],
         ["crossval", "--help"],
         ["report", "--help"],
+        ["doctor", "--help"],
     ],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:
