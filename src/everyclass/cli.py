@@ -20,6 +20,7 @@ from everyclass.compare_command import compare
 from everyclass.crossval_command import crossval
 from everyclass.curve_command import curve
 from everyclass.errors import EveryclassError, InputError
+from everyclass.export_command import export
 from everyclass.options import (
     Data,
     Fraction,
@@ -64,6 +65,7 @@ app.command()(compare)
 app.command()(curve)
 app.command()(crossval)
 app.command()(report)
+app.command()(export)
 
 
 def _version(asked: bool) -> None:
