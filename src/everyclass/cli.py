@@ -21,6 +21,7 @@ from everyclass.crossval_command import crossval
 from everyclass.curve_command import curve
 from everyclass.doctor_command import doctor
 from everyclass.errors import EveryclassError, InputError
+from everyclass.export_command import export
 from everyclass.options import (
     Data,
     Fraction,
@@ -66,6 +67,7 @@ app.command()(curve)
 app.command()(crossval)
 app.command()(report)
 app.command()(doctor)
+app.command()(export)
 
 
 def _version(asked: bool) -> None:

@@ -21,6 +21,7 @@ diagnosis-1.json  what the first diagnosis found, trial by trial
 recipe-1.yaml     the recipe that the training went on with; `recipe.yaml` stays what it was
 metrics-1.jsonl   the log up to the first repair, with the epochs that it made void
 report.html       all of it to look at, in one file
+model.onnx model.pt2 model.xml   the classifier for other programs (`everyclass export`)
 checkpoints/repair-1/   states of the training since; those before stay where they are
 ```
 """
@@ -50,6 +51,7 @@ _WRITTEN = (
     *("checkpoints", "cache", "model.safetensors", "model.json"),
     *("evaluation.json", "predictions.csv", "checks.json", "findings.json"),
     *("conformal.json", "reliability.png", "report.html"),
+    *("model.onnx", "model.int8.onnx", "model.pt2", "model.pt2.json", "model.xml", "model.bin"),
     *("repairs.json", "diagnosis-[0-9]*.json", "recipe-[0-9]*.yaml", "metrics-[0-9]*.jsonl"),
 )
 """What a run writes, as patterns, and so what --overwrite may remove."""

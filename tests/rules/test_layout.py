@@ -41,6 +41,8 @@ BANDS = {
     "terminal": 6,
     "report": 6,
     "report_command": 6,
+    "export_command": 6,
+    "serving": 6,
     "cli": 6,
     "options": 6,
     "printing": 6,
@@ -63,6 +65,7 @@ TORCH_FREE_MODULES = {
         "printing",
         "run_command",
         "report_command",
+        "export_command",
         "compare_command",
         "curve_command",
         "crossval_command",
@@ -154,6 +157,7 @@ def test_inner_packages_are_empty() -> None:
         ["crossval", "--help"],
         ["report", "--help"],
         ["doctor", "--help"],
+        ["export", "--help"],
     ],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:

@@ -29,7 +29,6 @@ from everyclass.images.pixels import (
     read_bytes,
 )
 from everyclass.images.records import (
-    DIGEST,
     DIGEST_BYTES,
     RECORD,
     ImageFacts,
@@ -125,9 +124,7 @@ class AuditState:
         """(n, 16) uint8: BLAKE2b of each row's file; zeros for rows that could not be read."""
         digests = np.zeros((n, DIGEST_BYTES), dtype=np.uint8)
         for block in self._blocks:
-            # np.concatenate turns the bytes of its result into the machine's order: those of a
-            # joined block would not be the digest's, nor those of a block that stayed alone.
-            own = np.ascontiguousarray(block["digest"], dtype=DIGEST)
+            own = np.ascontiguousarray(block["digest"])
             digests[block["row"]] = own.view(np.uint8).reshape(-1, DIGEST_BYTES)
         return digests
 
