@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from conftest import write_image_folder
 from everyclass.images.pixels import UnreadableImage
 from everyclass.workflows.cache_folder import cache_folder
 from everyclass.workflows.events import Event, ImagesKept
 from everyclass.workflows.prepare import DataSource
 from everyclass.workflows.train import TrainOptions, resume, train
+from image_folders import write_image_folder
 
 SMALL = {
     "model": "test_resnet",

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import write_image_folder
 from everyclass.images.pixels import load_image
 from everyclass.models.backbones import build_backbone
 from everyclass.models.classifier import Classifier, Preprocessing
@@ -16,6 +15,7 @@ from everyclass.training.batches import to_images
 from everyclass.workflows import classify as module
 from everyclass.workflows.classify import classify_files, load_batches
 from everyclass.workflows.inference import make_fabric
+from image_folders import write_image_folder
 
 SIDE = 32
 BROKEN = 17

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import write_image_folder
 from everyclass.cli import main
 from everyclass.errors import EveryclassError, InputError
 from everyclass.workflows import curve as module
@@ -18,6 +17,7 @@ from everyclass.workflows.curve import CurveOptions, curve
 from everyclass.workflows.curve_trainings import Cost, Planned
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.job import NonFiniteLoss
+from image_folders import write_image_folder
 
 SMALL = {"model": "test_resnet", "image_size": 32, "batch_size": 16, "threads": 1, "device": "cpu"}
 

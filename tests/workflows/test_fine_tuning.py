@@ -12,7 +12,6 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from conftest import write_image_folder
 from everyclass.errors import InputError
 from everyclass.models.backbones import last_layer
 from everyclass.models.file import load_model
@@ -28,6 +27,7 @@ from everyclass.workflows.job import InterruptedTraining, Job, optimizer_of
 from everyclass.workflows.prepare import prepare
 from everyclass.workflows.probe import begin_with_head
 from everyclass.workflows.train import TrainOptions, explain, resume, train
+from image_folders import write_image_folder
 
 SMALL = {
     "model": "test_resnet",

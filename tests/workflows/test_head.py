@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import write_image_folder
 from everyclass.imbalance.offsets import Offsets
 from everyclass.models.file import SavedModel, load_model
 from everyclass.workflows import head as module
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.train import TrainOptions, train
+from image_folders import write_image_folder
 
 SMALL = {
     "model": "test_resnet",

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import write_image_folder
 from everyclass.contracts import Evaluation
 from everyclass.images.greys import mean_greys_of
 from everyclass.images.records import ImageFacts, records_of
@@ -18,6 +17,7 @@ from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.evaluate import evaluate
 from everyclass.workflows.looks import Looks, grey_words, size_words, sliced
 from everyclass.workflows.train import TrainOptions, train
+from image_folders import write_image_folder
 
 SMALL = {"model": "test_resnet", "image_size": 32, "batch_size": 16, "threads": 1, "device": "cpu"}
 

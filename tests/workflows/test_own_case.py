@@ -9,7 +9,6 @@ import pytest
 import torch
 from repair_zoo import SMALL
 
-from conftest import write_image_folder
 from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.check import check_case
 from everyclass.images.store import ImageStore
@@ -26,6 +25,7 @@ from everyclass.workflows.job import Job
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.own_case import MOST_BYTES, own_case
 from everyclass.workflows.prepare import Prepared, prepare
+from image_folders import write_image_folder
 
 
 @pytest.fixture(scope="module")

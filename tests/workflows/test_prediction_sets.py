@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from conftest import write_image_folder
 from everyclass import cli
 from everyclass.contracts import Evaluation
 from everyclass.errors import InputError
@@ -25,6 +24,7 @@ from everyclass.workflows.evaluate import evaluate
 from everyclass.workflows.finish import choose_decision
 from everyclass.workflows.predict import predict
 from everyclass.workflows.train import TrainOptions, train
+from image_folders import write_image_folder
 
 CLASSES = ("ash", "birch", "cedar")
 EVEN = {"ash": 1.0, "birch": 1.0, "cedar": 1.0}

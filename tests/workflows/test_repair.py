@@ -18,7 +18,6 @@ from repair_zoo import (
     trained,
 )
 
-from conftest import write_image_folder
 from everyclass.errors import InputError
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
@@ -33,6 +32,7 @@ from everyclass.workflows.events import (
 )
 from everyclass.workflows.job import InterruptedTraining, NonFiniteLoss
 from everyclass.workflows.repair import RepairsUsedUp
+from image_folders import write_image_folder
 
 DIAGNOSE = "everyclass.workflows.repair.diagnose_case"
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import write_image_folder
 from everyclass.contracts import Evaluation
 from everyclass.diagnosis.check import CheckReport
 from everyclass.errors import InputError
@@ -36,6 +35,7 @@ from everyclass.workflows.fit import NonFiniteLoss
 from everyclass.workflows.manifest import refuse_other_data
 from everyclass.workflows.prepare import reopen
 from everyclass.workflows.train import TrainOptions, explain, resume, train
+from image_folders import write_image_folder
 
 SMALL = {
     "model": "test_resnet",

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from conftest import write_image_folder
 from everyclass import cli
 from everyclass.errors import InputError
 from everyclass.models.file import load_model
@@ -19,6 +18,7 @@ from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.evaluate import evaluate
 from everyclass.workflows.predict import check_prior, predict
 from everyclass.workflows.train import TrainOptions, train
+from image_folders import write_image_folder
 
 
 def silent(done: int, total: int) -> None:
