@@ -5,8 +5,8 @@
 
 FOLDER holds a folder a class. `peer/bin/python` has what peers need (`pip install
 cleanvision==0.3.7 fastai==2.8.12`); without it these peers are left out, and that is said. DATA has
-trashnet/ and pbc_128/ for the time to quality. `--quick` takes few images and repeats: for a look,
-not for figures.
+trashnet/ and pbc_128/ for the time to quality. Plots go to a folder OUT-plots. `--quick` takes few
+images and repeats: for a look, not for figures.
 
 Everything that is printed goes to OUT as well, with each command above its figures, in the form in
 which `benchmarks/RESULTS.md` keeps them. What one script measures, and what each peer does for an
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TextIO
 
 HERE = Path(__file__).parent
+SMALL_SCALES = ["--images", "1000", "--classes", "2", "10", "--sides", "64", "512"]
 
 
 def commands(options: argparse.Namespace) -> list[list[str]]:
@@ -36,17 +37,20 @@ def commands(options: argparse.Namespace) -> list[list[str]]:
         ["startup.py", folder, *(["--runs", "3"] if quick else [])],
         ["audit.py", folder, *peer, *(["--runs", "1"] if quick else [])],
         *([["agreement.py", folder, *peer]] if peer else []),
-        ["audit_scaling.py", "--images", "1000", *([] if quick else ["10000", "100000"])],
+        ["scaling.py", "--plots", f"{options.out}-plots", *(SMALL_SCALES if quick else [])],
         ["jpeg_scale.py", folder, *(["--images", "10"] if quick else [])],
         ["manifest.py", *(["--rows", "100000", "--rounds", "1"] if quick else [])],
         ["predict.py", folder, *(["--images", "200"] if quick else []), *few],
     ]
     images = ["--images", "96"] if quick else []
+    epochs = ["--epochs", "2"] if quick else []
     found += [
         ["epoch.py", folder, *images, *few, *peer],
         ["epoch.py", folder, "--network", "tutorial", *images, *few],
         ["epoch.py", folder, "--network", "tutorial", "--side", "256", *images, *few],
         ["epoch.py", folder, "--enlarge", "--side", "128", *(images or ["--images", "192"]), *few],
+        ["profile_epoch.py", folder, "--image-size", "64", *epochs],
+        ["profile_epoch.py", folder, "--image-size", "64", "--model", "tutorial", *epochs],
     ]
     if peer and options.data:
         sets = ["trashnet"] if quick else ["trashnet", "pbc-lt-50"]
