@@ -137,8 +137,15 @@ def interrupted(at: Callable[[Event], bool]) -> Callable[[Event], None]:
     ],
 )
 def test_an_interrupted_run_ends_as_it_would_have(
-    mode: str, at: Callable[[Event], bool], images: Path, weights: Path, tmp_path: Path
+    mode: str,
+    at: Callable[[Event], bool],
+    images: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # On a fast machine the training is over before a step is shown.
+    monkeypatch.setattr("everyclass.workflows.clock.VIEW_SECONDS", 0.0)
     data = DataSource(source=str(images))
     whole = trained(images, tmp_path / "whole", options(weights, mode))
     out = tmp_path / "parts"

@@ -8,7 +8,6 @@ on the way: what is compared is the method as it is named.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from everyclass.contracts import Evaluation
 from everyclass.errors import EveryclassError, InputError
+from everyclass.json_writer import json_text
 from everyclass.run_folder import write_atomically
 from everyclass.settings import check_wishes
 from everyclass.stats.intervals import mean_interval
@@ -197,8 +197,7 @@ def compare(
             seeds=seed + 1,
             split=next((one.split for all_of in found.values() for one in all_of), "test"),
         )
-        text = json.dumps(result.to_dict(), indent=2) + "\n"
-        write_atomically(out / RESULT, text.encode())
+        write_atomically(out / RESULT, json_text(result.to_dict()).encode())
     return result
 
 

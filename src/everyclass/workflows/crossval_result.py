@@ -7,7 +7,6 @@ Trains nothing.
 from __future__ import annotations
 
 import io
-import json
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from everyclass.contracts import ClassEvaluation, Interval
+from everyclass.json_writer import json_text
 from everyclass.run_folder import write_atomically
 from everyclass.stats import confusion as figures
 from everyclass.stats import intervals
@@ -211,8 +211,7 @@ def write_result(folder: Path, seen: OutOfFold, result: CrossValidation) -> None
             "score": pa.array([one.score for one in result.suspects], pa.float64()),
         },
     )
-    text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(folder / RESULT, text.encode())
+    write_atomically(folder / RESULT, json_text(result.to_dict()).encode())
 
 
 def _write_csv(path: Path, columns: Mapping[str, Any]) -> None:

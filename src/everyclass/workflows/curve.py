@@ -15,7 +15,6 @@ same. Nothing is repaired on the way.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy.typing as npt
 
 from everyclass.errors import EveryclassError, InputError
 from everyclass.images.table import ImageTable
+from everyclass.json_writer import json_text
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder, write_atomically
 from everyclass.settings import check_wishes
@@ -150,7 +150,7 @@ def curve(
         },
         notes=tuple(made.notes),
     )
-    write_atomically(out / RESULT, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
+    write_atomically(out / RESULT, json_text(result.to_dict()).encode())
     folder.clean()
     return result
 
