@@ -101,24 +101,28 @@ class QuantisationCost:
         }
 
 
-def class_costs(
-    before: Answered, after: Answered, images: RealImages, classes: Sequence[str]
-) -> tuple[ClassCost, ...]:
-    """Images recognised of each class, before and after, by the balanced decision.
+def refuse_unlabelled(images: RealImages) -> None:
+    """Refuse images by which no class can be judged.
 
     Raises:
-        InputError: no image has a label that the model knows.
+        InputError: none has a label that the model knows.
     """
-    labels = images.labels[before.rows]
-    right_before = before.balanced.argmax(axis=1) == labels
-    right_after = after.balanced.argmax(axis=1) == labels
-    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
-    if not counts.any():
+    if not (images.labels >= 0).any():
         raise InputError(
             f"None of {images.words} has a label that the model knows, so what each class loses "
             "cannot be told.",
             remedy="Name images in class folders, or a manifest with labels, with --images.",
         )
+
+
+def class_costs(
+    before: Answered, after: Answered, images: RealImages, classes: Sequence[str]
+) -> tuple[ClassCost, ...]:
+    """Images recognised of each class, before and after, by the balanced decision."""
+    labels = images.labels[before.rows]
+    right_before = before.balanced.argmax(axis=1) == labels
+    right_after = after.balanced.argmax(axis=1) == labels
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
     return tuple(
         ClassCost(
             name=name,

@@ -16,7 +16,13 @@ from everyclass.models.file import SavedModel, load_model
 from everyclass.run_folder import RunFolder, write_atomically
 from everyclass.serving import onnx_file, openvino_file, torch_file
 from everyclass.serving.artifact import Artifact, need_packages
-from everyclass.serving.cost import QuantisationCost, class_costs, first_batch, timed_rates
+from everyclass.serving.cost import (
+    QuantisationCost,
+    class_costs,
+    first_batch,
+    refuse_unlabelled,
+    timed_rates,
+)
 from everyclass.serving.metadata import metadata_of
 from everyclass.serving.parity import (
     Answered,
@@ -109,7 +115,10 @@ def export(
         _refuse_existing(paths)
     model = load_model(run.path)
     judged = _images(run, images, model)
-    calibrating = None if quantise is None else RunImages.of(run, images).calibrating()
+    calibrating = None
+    if quantise is not None:
+        refuse_unlabelled(judged)
+        calibrating = RunImages.of(run, images).calibrating()
     metadata = metadata_of(run, model)
 
     program = trace(model)

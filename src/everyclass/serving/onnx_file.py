@@ -35,13 +35,8 @@ _AXES = ("batch", "", "height", "width")
 
 
 def to_onnx(program: ExportedProgram, metadata: dict[str, Any]) -> Artifact:
-    """The graph in ONNX.
-
-    Raises:
-        InputError: a network too large for one file.
-        EveryclassError: an operation that ONNX lacks.
-    """
-    return artifact_of(with_metadata(_converted(program), metadata))
+    """The graph in ONNX with its metadata; raises as `converted`."""
+    return artifact_of(with_metadata(converted(program), metadata))
 
 
 def artifact_of(model: onnx.ModelProto) -> Artifact:
@@ -86,7 +81,13 @@ def with_metadata(model: onnx.ModelProto, metadata: dict[str, Any]) -> onnx.Mode
     return model
 
 
-def _converted(program: ExportedProgram) -> onnx.ModelProto:
+def converted(program: ExportedProgram) -> onnx.ModelProto:
+    """The bare graph in ONNX.
+
+    Raises:
+        InputError: a network too large for one file.
+        EveryclassError: an operation that ONNX lacks.
+    """
     n_bytes = sum(one.numel() * one.element_size() for one in program.state_dict.values())
     if n_bytes > MOST_BYTES:
         raise InputError(

@@ -1,7 +1,9 @@
 """OpenVINO's intermediate representation: an .xml with the graph and a .bin with the weights.
 
-Needs the extra `openvino`. Weights stay in float32: half precision would be another model than the
-one that was judged.
+Needs the extra `openvino`. The graph comes by way of ONNX: PyTorch's exporter computes there what
+depends on nothing, as resized position embeddings, for which OpenVINO's own reading of PyTorch's
+graph lacks operations. Weights stay in float32: half precision would be another model than the one
+that was judged.
 """
 
 from __future__ import annotations
@@ -14,37 +16,36 @@ from typing import Any
 from torch.export import ExportedProgram
 
 from everyclass.errors import EveryclassError
-from everyclass.models.graph import INPUT, OUTPUTS
+from everyclass.models.graph import OUTPUTS
 from everyclass.serving.artifact import Answers, Artifact, Images
+from everyclass.serving.onnx_file import converted
 
 ENDING = ".xml"
-PACKAGES = ("openvino",)
+PACKAGES = ("openvino", "onnx", "onnxscript")
 
 
 def to_openvino(program: ExportedProgram, metadata: dict[str, Any]) -> Artifact:
     """The graph as OpenVINO has it; what answers is loaded from the same bytes.
 
     Raises:
-        EveryclassError: an operation that OpenVINO lacks.
+        InputError: a network too large for one file of ONNX.
+        EveryclassError: an operation that ONNX or OpenVINO lacks.
     """
     import openvino
 
+    core = openvino.Core()
+    content = converted(program).SerializeToString()
     try:
-        model = openvino.convert_model(program)
+        model = core.read_model(model=content)
     except Exception as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise EveryclassError(f"OpenVINO cannot take this graph: {line}") from error
-    model.inputs[0].get_tensor().set_names({INPUT})
-    for output, name in zip(model.outputs, OUTPUTS):
-        output.get_tensor().set_names({name})
-    model.reshape({INPUT: openvino.PartialShape([-1, 3, -1, -1])})
     for key, value in metadata.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         model.set_rt_info(text, ["everyclass", key])
     graph, weights = _saved(model)
     # On processors that have it, OpenVINO computes in bfloat16 unless told otherwise.
     precise = {"INFERENCE_PRECISION_HINT": "f32"}
-    core = openvino.Core()
     compiled = core.compile_model(core.read_model(model=graph, weights=weights), "CPU", precise)
 
     def answer(images: Images) -> Answers:

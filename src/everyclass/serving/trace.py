@@ -21,12 +21,14 @@ taken for a rule."""
 
 
 def trace(model: SavedModel) -> ExportedProgram:
-    """The program of `models.graph.DecidedClassifier`.
+    """The program of `models.graph.DecidedClassifier`; the model is left without gradients.
 
     Raises:
         EveryclassError: the network's course depends on values, so that no one graph holds it.
     """
     graph = DecidedClassifier(model).eval()
+    # Else answers of the program hold on to gradients, and `.numpy()` refuses them.
+    graph.requires_grad_(False)
     sizes = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
     example = torch.zeros(_EXAMPLE, dtype=torch.uint8)
     try:
