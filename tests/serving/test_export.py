@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from conftest import write_image_folder
 from everyclass import cli
 from everyclass.errors import EveryclassError, InputError
 from everyclass.models.backbones import build_backbone
@@ -33,6 +32,7 @@ from everyclass.serving.export import export
 from everyclass.serving.metadata import metadata_of
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.train import TrainOptions, train
+from image_folders import write_image_folder
 
 
 def needs_extra(*packages: str) -> pytest.MarkDecorator:
