@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -463,6 +464,23 @@ def test_checkpoints_loaded_before_the_first_step_are_remembered(watching: Watch
     assert load.tensors.keys() == other.keys()
     assert load.site.startswith("tests/capture/test_session.py:")
     assert nn.Module.load_state_dict.__qualname__ == "Module.load_state_dict"
+
+
+def test_a_network_that_was_loaded_and_left_is_not_kept_alive(watching: Watching) -> None:
+    passing = net()
+    passing.load_state_dict(
+        {f"module.{name}": one for name, one in net().state_dict().items()}, strict=False
+    )
+    left = weakref.ref(passing)
+    del passing
+    gc.collect()
+    assert left() is None
+    model = net()
+    model.load_state_dict(net().state_dict())
+    train(model, torch.optim.SGD(model.parameters(), lr=0.1), F.cross_entropy)
+    case = watching.end()
+    assert case is not None
+    assert [one.taken for one in case.loads] == [1.0]
 
 
 @pytest.mark.parametrize("assign", [False, True])

@@ -1,11 +1,13 @@
 """Checkpoints that a script loads before it trains, and what of them the network took.
 
 Comes in: each call of `load_state_dict`. Goes out: `StateLoad` values for the network that is
-watched. Keeps references to a checkpoint's tensors only where most of them were left out.
+watched. Keeps no network alive, and a checkpoint's tensors only where most of them were left out
+and the network is still there.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +29,7 @@ MOST_LOADS = 64
 class Offer:
     """A checkpoint about to be loaded."""
 
-    module: nn.Module
+    module: weakref.ref[nn.Module]
     tensors: Mapping[str, Tensor]
     taken: float
     own: bool
@@ -58,11 +60,15 @@ class StateLoads:
         taken = elements(fitting) / count
         mostly_own = 2 * elements(itself) > elements(fitting)
         keep = taken < TAKEN
-        return Offer(module, tensors if keep else {}, taken, mostly_own, calling_site())
+        return Offer(
+            weakref.ref(module), tensors if keep else {}, taken, mostly_own, calling_site()
+        )
 
     def loaded(self, offer: Offer) -> None:
         """The load went through."""
-        self._known = [one for one in self._known if one.module is not offer.module]
+        known = [(one, one.module()) for one in self._known]
+        again = offer.module()
+        self._known = [one for one, own in known if own is not None and own is not again]
         self._known.append(offer)
 
     def of(self, root: nn.Module) -> tuple[StateLoad, ...]:
@@ -70,14 +76,14 @@ class StateLoads:
         places = {id(one): name for name, one in root.named_modules()}
         return tuple(
             StateLoad(
-                place=places[id(one.module)],
+                place=places[id(module)],
                 tensors=one.tensors,
                 taken=one.taken,
                 own=one.own,
                 site=site_text(one.site),
             )
             for one in self._known
-            if id(one.module) in places
+            if (module := one.module()) is not None and id(module) in places
         )
 
 
