@@ -9,8 +9,8 @@ same side and number of epochs, a ResNet-18 from scratch unless an arm says othe
 judged on the same test images, which are about even.
 
 - ours: `everyclass train` with its defaults from scratch. ours-resnet18: the same on a ResNet-18.
-- ce, weights, sampler, balanced-softmax, post-hoc, and others by `--imbalance NAME`: our loop on a
-  ResNet-18 with that correction and no other; models are chosen by validation balanced accuracy.
+- ce, weights, sampler, balanced-softmax, post-hoc, focal, ldam-drw, crt: our loop on a ResNet-18
+  with that correction and no other; models are chosen by validation balanced accuracy.
 - both: balanced weights on a balanced sampler, the usual mistake; our loop refuses it, so
   `peers/torchvision_style.py` makes it. torchvision: the same script as it is.
 - fastai: `peers/fastai_defaults.py`, run by `--peer-python`, which has fastai.
@@ -19,6 +19,8 @@ A finished cell is a line of OUT/cells.jsonl and is not run again; `cells.jsonl`
 holds those that RESULTS.md shows: a copy of it in OUT goes on from there. Cells are taken seed by
 seed, in the order of the sets, so that an interrupted grid is a fair part of it; `--seconds` stops
 it between two cells. The calibration error is that after temperature scaling on validation images.
+The natural accuracy is that at the training images' frequencies: the mean of the recalls weighted
+by them, of our natural decision (same weights, that prior put back) and of a peer's largest output.
 Printed: mean over seeds with its standard error; empty cells as such.
 """
 
@@ -55,12 +57,15 @@ OURS: dict[str, list[str]] = {
     "sampler": [*SCRATCH, "--imbalance", "balanced-sampling", *UNCORRECTED],
     "balanced-softmax": [*SCRATCH, "--imbalance", "logit-adjustment", *UNCORRECTED],
     "post-hoc": [*SCRATCH, "--imbalance", "none"],
+    "focal": [*SCRATCH, "--imbalance", "focal", *UNCORRECTED],
+    "ldam-drw": [*SCRATCH, "--imbalance", "ldam-drw", *UNCORRECTED],
+    "crt": [*SCRATCH, "--imbalance", "crt", *UNCORRECTED],
 }
 PEERS = {"torchvision": [], "both": ["--plain", "--weights", "--sampler"]}
 ARMS = (*OURS, *PEERS, "fastai")
 FIGURES = (
-    *("balanced_accuracy", "macro_f1", "worst_recall", "smallest_three", "accuracy", "ece"),
-    *("at_zero", "seconds"),
+    *("balanced_accuracy", "macro_f1", "worst_recall", "smallest_three", "accuracy"),
+    *("natural_accuracy", "ece", "at_zero", "seconds"),
 )
 
 
@@ -112,7 +117,23 @@ def ours(cell: Cell, manifest: Path, folder: Path, extra: list[str]) -> dict[str
     recalls = [one["recall"] for one in found["classes"]]
     counts = [one["train_n"] for one in found["classes"]]
     kept = {name: found[name] for name in ("balanced_accuracy", "macro_f1", "accuracy", "ece")}
+    natural = natural_recalls(manifest, folder)
+    kept["natural_accuracy"] = float(np.average(natural, weights=counts))
     return kept | figures_of(recalls, counts) | {"seconds": seconds}
+
+
+def natural_recalls(manifest: Path, folder: Path) -> list[float]:
+    """Of the finished run, by the decision that makes fewest errors at the training frequencies."""
+    told = folder / "natural.json"
+    subprocess.run(
+        [
+            *[sys.executable, "-m", "everyclass", "evaluate", str(folder / "run"), str(manifest)],
+            *["--split", "test", "--decision", "natural", "--quiet", "--json", str(told)],
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return [one["recall"] for one in json.loads(told.read_text())["classes"]]
 
 
 def peer(cell: Cell, manifest: Path, folder: Path, command: list[str]) -> dict[str, Any]:
@@ -130,6 +151,7 @@ def peer(cell: Cell, manifest: Path, folder: Path, command: list[str]) -> dict[s
         "balanced_accuracy": balanced_accuracy(matrix),
         "macro_f1": macro_f1(matrix),
         "accuracy": float(matrix.trace() / matrix.sum()),
+        "natural_accuracy": float(np.average(recall(matrix), weights=counts)),
         "ece": expected_calibration_error(softmax(logits / temperature), targets),
         **figures_of(recall(matrix).tolist(), counts),
         "seconds": seconds,
@@ -165,21 +187,26 @@ def report(rows: list[dict[str, Any]]) -> str:
         lines += [
             f"\n**{name}, {epochs} epochs**\n",
             "| arm | seeds | balanced accuracy | macro F1 | worst class | smallest three | "
-            "accuracy | calibration error | classes at 0 | seconds |",
-            "|---|---|---|---|---|---|---|---|---|---|",
+            "accuracy | natural accuracy | calibration error | classes at 0 | seconds |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
         ]
         for arm in ARMS:
             own = [row for row in of if row["arm"] == arm]
             if not own:
-                lines.append(f"| {arm} | 0 | not run | | | | | | | |")
+                lines.append(f"| {arm} | 0 | not run | | | | | | | | |")
                 continue
-            mean = {name: statistics.mean(row[name] for row in own) for name in FIGURES}
+            # Natural accuracy is younger than the oldest cells.
+            mean = {
+                name: statistics.mean([row[name] for row in own if name in row] or [float("nan")])
+                for name in FIGURES
+            }
             figures = [row["balanced_accuracy"] for row in own]
             error = statistics.stdev(figures) / len(own) ** 0.5 if len(own) > 1 else float("nan")
             lines.append(
                 f"| {arm} | {len(own)} | {mean['balanced_accuracy']:.3f} ± {error:.3f} | "
                 f"{mean['macro_f1']:.3f} | {mean['worst_recall']:.3f} | "
-                f"{mean['smallest_three']:.3f} | {mean['accuracy']:.3f} | {mean['ece']:.3f} | "
+                f"{mean['smallest_three']:.3f} | {mean['accuracy']:.3f} | "
+                f"{mean['natural_accuracy']:.3f} | {mean['ece']:.3f} | "
                 f"{mean['at_zero']:.1f} | {mean['seconds']:.0f} |"
             )
     return "\n".join(lines)
