@@ -17,9 +17,10 @@ from PIL import Image
 
 from everyclass.errors import InputError
 from everyclass.images import audit as audit_module
-from everyclass.images.audit import AuditState, ImageFault, audit_images, examine
+from everyclass.images.audit import AuditState, audit_images
 from everyclass.images.audit_findings import CHECKS, find_warnings
 from everyclass.images.audit_values import ODDITIES, Audit
+from everyclass.images.examine import Chunk, ImageFault, examine
 from everyclass.images.pixels import load_image
 from everyclass.images.readers import read_table
 from everyclass.images.store import ImageStore
@@ -183,14 +184,14 @@ def test_the_number_of_threads_changes_nothing_and_progress_counts_up(table, aud
 def test_only_a_bounded_number_of_tasks_is_under_way():
     started: list[int] = []
 
-    def tasks():
+    def chunks():
         for i in range(200):
             started.append(i)
-            yield lambda i=i: audit_module._Part(state=AuditState(), n=i)
+            yield Chunk(rows=[i], images=[], side=SIDE)
 
     consumed = 0
-    for part in audit_module._in_threads(tasks(), threads=2):
-        assert part.n == consumed  # in order
+    for row in audit_module._in_threads(lambda chunk: chunk.rows[0], chunks(), threads=2):
+        assert row == consumed  # in order
         consumed += 1
         assert len(started) - consumed <= 2 * audit_module._CHUNKS_AHEAD
     assert consumed == 200

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from everyclass.images import audit as audit_module
 from everyclass.images import audit_cache
+from everyclass.images import examine as examine_module
 from everyclass.images.audit import audit_images
 from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_values import Audit
@@ -46,13 +46,13 @@ def table(tmp_path: Path) -> ImageTable:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images that were read."""
     names: list[str] = []
-    plain = audit_module.read_bytes
+    plain = examine_module.read_bytes
 
     def noted(path: str) -> bytes:
         names.append(Path(path).stem)
         return plain(path)
 
-    monkeypatch.setattr(audit_module, "read_bytes", noted)
+    monkeypatch.setattr(examine_module, "read_bytes", noted)
     return names
 
 

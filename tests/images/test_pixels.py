@@ -182,7 +182,9 @@ def test_integers_of_32_bits_are_refused_with_their_range():
 
 def test_ycbcr_and_lab_tiff():
     # Mid grey is (128, 128, 128) in YCbCr; L* = 100 is white, and Pillow holds a* = 0 as 128.
-    assert one_pixel("YCbCr", (128, 128, 128), "TIFF") == [128, 128, 128]
+    # Compressed: Pillow 12.3 cannot read a plain one back that it wrote.
+    grey = one_pixel("YCbCr", (128, 128, 128), "TIFF", compression="tiff_lzw")
+    assert max(abs(value - 128) for value in grey) <= 1
     white, black = (one_pixel("LAB", (lightness, 128, 128), "TIFF") for lightness in (255, 0))
     assert min(white) >= 254  # LittleCMS rounds
     assert max(black) <= 1
@@ -317,7 +319,8 @@ def test_truncated_files_of_other_formats(file_format):
         (b"\0" * 128 + b"DICM\2\0", "not an image: a DICOM image"),
         (b"\0\0\0\x18ftypheic", "not an image: a HEIC image"),
         (bytes(range(200, 220)), "not an image: a file of an unknown kind (first bytes "),
-        (b"\xff\xd8\xff", "damaged JPEG: its header makes no sense"),
+        # Which of the two is Pillow's to say: it changed its mind at 12.3.
+        (b"\xff\xd8\xff", ("damaged JPEG: its header makes", "truncated JPEG: the file ends")),
         (b"BM", "truncated BMP: the file ends within its header"),
     ],
 )

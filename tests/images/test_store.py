@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from everyclass.errors import InputError
-from everyclass.images import store as store_module
+from everyclass.images import store_files as store_module
 from everyclass.images.pixels import load_image
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable

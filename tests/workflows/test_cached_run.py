@@ -47,7 +47,7 @@ def decode_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise UnreadableImage("nothing is to be decoded")
 
-    monkeypatch.setattr("everyclass.images.audit.decode_resized", refuse)
+    monkeypatch.setattr("everyclass.images.examine.decode_resized", refuse)
     monkeypatch.setattr("everyclass.images.store.load_image", refuse)
 
 

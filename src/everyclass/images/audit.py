@@ -9,11 +9,11 @@ over threads, processes and machines: `examine` images anywhere, `update` a stat
 
 from __future__ import annotations
 
-import hashlib
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,9 @@ from everyclass.errors import InputError
 from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_summary import KindCounts, Seen, summarise
 from everyclass.images.audit_values import SPLITS_OR_NONE, Audit, SplitOrNone
-from everyclass.images.pixels import (
-    NO_SUCH_FILE,
-    UnreadableImage,
-    decode_resized,
-    read_bytes,
-)
+from everyclass.images.examine import Chunk, Examined, ImageFault, examine_chunk
+from everyclass.images.examiners import Examiners
+from everyclass.images.pixels import NO_SUCH_FILE
 from everyclass.images.records import (
     DIGEST_BYTES,
     RECORD,
@@ -43,44 +40,8 @@ from everyclass.stats.moments import ChannelMoments
 
 _CHUNK = 64  # images a task: what is measured of them together costs a hundred calls of numpy
 _CHUNK_BYTES = 1 << 24  # of pixels: fewer of large ones
-_CHUNKS_AHEAD = 4  # tasks a thread: enough that one slow image keeps no thread waiting
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFault:
-    """An image that cannot be read, and why."""
-
-    row: int
-    reason: str
-
-
-def examine(
-    image: str, *, row: int, side: int, store: ImageStore | None = None
-) -> ImageFacts | ImageFault:
-    """Read and decode one image; a state measures it, with others.
-
-    Args:
-        image: path or URI.
-        row: its row, which the facts carry along.
-        side: the training size in pixels.
-        store: keeps the resized pixels.
-    """
-    try:
-        content = read_bytes(image)
-        decoded = decode_resized(content, side=side)
-    except UnreadableImage as error:
-        return ImageFault(row=row, reason=error.reason)
-    if store is not None:
-        store.put(row, decoded.rgb)
-    return ImageFacts(
-        row=row,
-        digest=hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(),
-        width=decoded.width,
-        height=decoded.height,
-        kind=(decoded.format, decoded.mode, decoded.bit_depth),
-        reduced=decoded.reduced_by > 1,
-        pixels=decoded.rgb,
-    )
+_CHUNKS_AHEAD = 4  # chunks a thread: enough that one slow image keeps no thread waiting
+_WORTH_PROCESSES = 10_000  # images whose reading takes longer than processes take to start
 
 
 class AuditState:
@@ -92,14 +53,16 @@ class AuditState:
 
     def update(self, seen: Iterable[ImageFacts | ImageFault]) -> None:
         """Take in some images. Each row of the table is taken in once, by one of the states."""
-        images: list[ImageFacts] = []
-        for facts in seen:
-            if isinstance(facts, ImageFault):
-                self._faults.append((facts.row, facts.reason))
-            else:
-                images.append(facts)
-        if images:
-            self.add(records_of(images))
+        found = list(seen)
+        images = [facts for facts in found if isinstance(facts, ImageFacts)]
+        faults = [fault for fault in found if isinstance(fault, ImageFault)]
+        self.take(records_of(images) if images else np.zeros(0, dtype=RECORD), faults)
+
+    def take(self, records: Records, faults: Iterable[ImageFault]) -> None:
+        """Take in images that were measured elsewhere."""
+        self._faults.extend((fault.row, fault.reason) for fault in faults)
+        if len(records):
+            self.add(records)
 
     def add(self, records: Records) -> None:
         """Take in records that were made before, with their rows of this table."""
@@ -258,9 +221,10 @@ def examine_images(
     done = len(known)
     most = min(len(left) // (threads * _CHUNKS_AHEAD), _CHUNK_BYTES // (3 * side**2))
     size = min(_CHUNK, max(8, most))
-    for part in _in_threads(_tasks(table, left, size, side, store), threads=threads):
-        state.merge(part.state)
-        done += part.n
+    chunks = _chunks(table, left, size, side, store)
+    for records, faults in _examined(chunks, threads=threads, n=len(left), store=store):
+        state.take(records, faults)
+        done += len(records) + len(faults)
         if on_progress is not None:
             on_progress(done, len(table))
     if cache is not None and len(left):
@@ -268,47 +232,48 @@ def examine_images(
     return state
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Part:
-    state: AuditState
-    n: int
-
-
-def _tasks(
+def _chunks(
     table: ImageTable,
     rows: npt.NDArray[np.int64],
     size: int,
     side: int,
     store: ImageStore | None,
-) -> Iterator[Callable[[], _Part]]:
-    def task(start: int) -> Callable[[], _Part]:
-        def run() -> _Part:
-            chosen = rows[start : start + size].tolist()
-            whole = chosen[-1] - chosen[0] + 1 == len(chosen)
-            images = (
-                table.images[chosen[0] : chosen[-1] + 1]
-                if whole
-                else [table.images[row] for row in chosen]
-            )
-            state = AuditState()
-            state.update(
-                examine(image, row=row, side=side, store=store)
-                for row, image in zip(chosen, images)
-            )
-            return _Part(state=state, n=len(chosen))
-
-        return run
-
-    return map(task, range(0, len(rows), size))
+) -> Iterator[Chunk]:
+    kept = store is not None and store.files is not None
+    for start in range(0, len(rows), size):
+        chosen = rows[start : start + size].tolist()
+        whole = chosen[-1] - chosen[0] + 1 == len(chosen)
+        images = (
+            table.images[chosen[0] : chosen[-1] + 1]
+            if whole
+            else [table.images[row] for row in chosen]
+        )
+        places = store.places(chosen) if store is not None and kept else ()
+        yield Chunk(rows=chosen, images=images, side=side, places=places)
 
 
-def _in_threads(tasks: Iterator[Callable[[], _Part]], *, threads: int) -> Iterator[_Part]:
-    """Results in the order of the tasks, of which only a bounded number is under way or waits."""
+def _examined(
+    chunks: Iterator[Chunk], *, threads: int, n: int, store: ImageStore | None
+) -> Iterator[Examined]:
+    """Chunks examined in their order, by threads; of many images, by a process a thread."""
+    if threads > 1 and n >= _WORTH_PROCESSES and sys.executable:
+        with Examiners(None if store is None else store.folder) as workers:
+            yield from _in_threads(workers.examine, chunks, threads=threads)
+    else:
+        pixels = None if store is None else store.files
+        here = partial(examine_chunk, pixels=pixels)
+        yield from _in_threads(here, chunks, threads=threads)
+
+
+def _in_threads(
+    examine: Callable[[Chunk], Examined], chunks: Iterator[Chunk], *, threads: int
+) -> Iterator[Examined]:
+    """Results in the order of the chunks, of which only a bounded number is under way or waits."""
     with ThreadPoolExecutor(threads, thread_name_prefix="audit") as pool:
-        waiting: deque[Future[_Part]] = deque()
+        waiting: deque[Future[Examined]] = deque()
         try:
-            for task in tasks:
-                waiting.append(pool.submit(task))
+            for chunk in chunks:
+                waiting.append(pool.submit(examine, chunk))
                 if len(waiting) >= threads * _CHUNKS_AHEAD:
                     yield waiting.popleft().result()
             while waiting:
