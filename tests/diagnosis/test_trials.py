@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from everyclass.diagnosis.alterations import rate_cause
 from everyclass.diagnosis.answers import NotApplicable
-from everyclass.diagnosis.case import CapturedBatch, Case
+from everyclass.diagnosis.case import CapturedBatch, Case, LossSpec
 from everyclass.diagnosis.changes import changes
 from everyclass.diagnosis.diagnose import diagnose_case
 from everyclass.diagnosis.dropout import AlteredDropout
@@ -325,6 +325,55 @@ def test_a_proved_cause_that_a_check_accuses_goes_before_a_larger_gain() -> None
     assert answer.evidence == {"rms": 360.0}
     assert answer.sentence.startswith("Inputs have mean 300. With inputs standardised")
     assert diagnosis.remedies[0].sentence == "Scale them."
+
+
+WEIGHTED = CheckResult(
+    name="class-weights",
+    outcome="issue",
+    cause="loss-weights-wrong",
+    evidence={},
+    sentence="Class weights are odd.",
+    remedy="Take others.",
+)
+
+
+@pytest.mark.parametrize(("weights", "costs"), [((1, 1, 1, 0.002), True), ((1, 1, 1, 0.8), False)])
+def test_what_an_accused_fault_costs_a_training_that_does_well(
+    weights: tuple[float, ...], costs: bool
+) -> None:
+    spec = LossSpec(name="cross_entropy", weight=torch.tensor(weights))
+    # Of noise enough that the classes stay mixed up where one hardly counts.
+    noise = torch.Generator().manual_seed(0)
+    batches = captured(lambda x: x + 2.5 * torch.randn(x.shape, generator=noise), n=48)
+
+    def weighted(outputs: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs, targets, weight=spec.weight)
+
+    given = replace(case(bn_cnn(), batches=batches, loss=weighted), loss=spec)
+    tried: list[str] = []
+    told = diagnose_case(
+        given,
+        verdict="healthy",
+        learned=True,
+        checks=[WEIGHTED],
+        budget_seconds=30,
+        clock=Ticks(),
+        on_trial=tried.append,
+    )
+    assert {name.split(" ")[0] for name in tried} <= {
+        *("control", "weights-removed", "weights-balanced", "weights-reversed", "weights-softened")
+    }
+    assert [one.proved for one in told.causes] == ([True] if costs else [])
+    if costs:
+        assert told.causes[0].id == "loss-weights-wrong"
+        assert told.sentence.startswith(
+            "The training tells the classes apart, but loss-weights-wrong costs it 0."
+        )
+    else:
+        assert told.sentence == (
+            "The training tells the classes apart; that loss-weights-wrong costs it anything was "
+            "not shown by trials."
+        )
 
 
 @pytest.mark.parametrize(

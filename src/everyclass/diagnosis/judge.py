@@ -15,6 +15,11 @@ from everyclass.diagnosis.scores import Score, gain
 from everyclass.diagnosis.sides import Side, Sides
 from everyclass.findings import CauseId
 
+LEAST_COST = 0.1
+"""Of balanced accuracy, by the lower end of the interval: what a fault must cost a training that
+tells the classes apart, to be named. Trials are shorter than most trainings, and what is learned
+more slowly in the beginning may be learned in the end."""
+
 
 class Judge:
     """Judges sides beside their controls.
@@ -22,15 +27,17 @@ class Judge:
     Args:
         sides: that were trained.
         accused: causes that checks accuse.
+        learned: the training tells the classes apart; the question is what a fault costs it.
 
     Attributes:
         reference: what a network of ours makes of the images; None until it was asked.
     """
 
-    def __init__(self, sides: Sides, accused: Sequence[CauseId]) -> None:
+    def __init__(self, sides: Sides, accused: Sequence[CauseId], *, learned: bool = False) -> None:
         self.reference: Reference | None = None
         self._sides = sides
         self._accused = accused
+        self._learned = learned
 
     def is_accused(self, side: Side) -> bool:
         """Whether a check accuses what the side changes."""
@@ -58,7 +65,14 @@ class Judge:
         if self._sides.full not in side.scores:
             return False
         before, after = self.before(side), side.scores[self._sides.full]
-        return cured(before, after) and gain([before], [after]).low > 0
+        return self.left(before, after) and gain([before], [after]).low > 0
+
+    def left(self, before: Score, after: Score) -> bool:
+        """Whether the changed side has left the state that the control is in: see `cured`. From one
+        that does well, by what the fault costs at least."""
+        if self._learned and before.recovered:
+            return after.recovered and gain([before], [after]).low >= LEAST_COST
+        return cured(before, after)
 
 
 def cause_of(change: Change, lab: Lab) -> CauseId:

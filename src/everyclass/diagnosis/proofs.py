@@ -131,7 +131,7 @@ class Proofs:
         # the change with labels that belong to other images. A training at the edge of a collapse
         # leaves it by chance: there an accused change must do far better than that chance.
         guarded = sham is not None and (
-            not cured(sides.control().last, sham)
+            not self._judge.left(sides.control().last, sham)
             or (self._judge.is_accused(side) and all(far_beyond(sham, one) for one in after))
         )
         # Where images of a class are much alike, permuted labels suit some of these by chance.
@@ -162,7 +162,7 @@ class Proofs:
             images=len(after[0].targets),
             batch_images=self._sides.rows,
             missed=tuple(sorted(set[int]().union(*(one.missed for one in after)))),
-            recovered=all(cured(old, new) for old, new in zip(before, after)),
+            recovered=all(self._judge.left(old, new) for old, new in zip(before, after)),
             proved=False,
         )
 

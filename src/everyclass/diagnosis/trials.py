@@ -120,6 +120,7 @@ def run_trials(
     *,
     accused: Iterable[CauseId] = (),
     starved: bool = False,
+    learned: bool = False,
     budget_seconds: float = 20.0,
     seed: int = 0,
     on_trial: Callable[[str], None] | None = None,
@@ -131,6 +132,8 @@ def run_trials(
         case: left as it was.
         accused: causes that checks accuse, the likeliest first.
         starved: what is wrong is that some classes are never predicted.
+        learned: the training tells the classes apart. Only what checks accuse is tried, and counts
+            where it costs the training much (`judge.LEAST_COST`).
         budget_seconds: what trials may take. The control, the first accused cause and a proof that
             is under way are finished when it is too short for them.
         seed: of everything that is drawn.
@@ -148,7 +151,8 @@ def run_trials(
                 clock=clock,
                 on_trial=on_trial,
             )
-            report = _Trials(sides, tuple(accused), starved, budget_seconds).run()
+            trials = _Trials(sides, tuple(accused), starved, budget_seconds, learned=learned)
+            report = trials.run()
         except (NotApplicable, TrialError) as error:
             report = TrialReport(notes=(f"No trial could be made: {reason(error)}",))
     return replace(report, seconds=clock() - start)
@@ -160,16 +164,23 @@ BUDGET_SPENT = "The budget was spent."
 
 class _Trials:
     def __init__(
-        self, sides: Sides, accused: tuple[CauseId, ...], starved: bool, budget: float
+        self,
+        sides: Sides,
+        accused: tuple[CauseId, ...],
+        starved: bool,
+        budget: float,
+        *,
+        learned: bool,
     ) -> None:
         self._sides = sides
         self._accused = accused
         self._starved = starved
+        self._learned = learned
         self._budget = budget
         self._notes: list[str] = []
         self._begun: list[Side] = []
         self._together: set[str] = set()
-        self._judge = Judge(sides, accused)
+        self._judge = Judge(sides, accused, learned=learned)
         self._proofs = Proofs(sides, self._judge, budget)
 
     def run(self) -> TrialReport:
@@ -180,7 +191,7 @@ class _Trials:
         control = sides.control()
         sides.train(control, sides.full // RUNGS)
         sides.train(control, sides.full)
-        reproduced = ill(control.last, self._starved)
+        reproduced = self._learned or ill(control.last, self._starved)
         at_once = self._proofs.at_once()
         if not reproduced and not any(one.proved for one in at_once):
             self._notes.append(
@@ -193,7 +204,7 @@ class _Trials:
         tried = self._tried_causes(self._accused)
         if reproduced and not self._judge.found(tried):
             tried += self._pairs([one for one in tried if self._judge.is_accused(one)])
-        if reproduced and not self._judge.found(tried):
+        if reproduced and not self._learned and not self._judge.found(tried):
             tried += self._searched(tried)
         by_heart: list[Trial] = []
         if self._judge.reference is not None and self._judge.reference.nothing:

@@ -153,6 +153,7 @@ def _diagnose(
             findings=report.findings,
             checks=report.checks,
             classes=() if report.summary is None else _class_names(report.summary),
+            learned=report.verdict == "healthy" and not _is_opening(report),
             budget_seconds=budget,
             on_trial=None if tell is None else lambda name: tell(budget, name),
         )
@@ -164,11 +165,18 @@ def _diagnose(
 
 
 def _calls_for_trials(report: WatchReport) -> bool:
-    """An alarm; or what a check accuses, where nothing was shown to be learned yet."""
-    if report.verdict == "healthy":
-        opening = report.summary is not None and report.summary.phase == "opening"
-        return opening and any(one.outcome == "issue" for one in report.checks)
-    return report.verdict is not None
+    """An alarm; or what a check accuses, where nothing was shown to be learned yet, or where the
+    last evaluation does worse than the training batches that raise no alarm."""
+    if report.verdict != "healthy":
+        return report.verdict is not None
+    accused = any(one.outcome == "issue" for one in report.checks)
+    last = None if report.summary is None else report.summary.evaluation
+    left_out = last is not None and last.verdict != "healthy"
+    return accused and (_is_opening(report) or left_out)
+
+
+def _is_opening(report: WatchReport) -> bool:
+    return report.summary is not None and report.summary.phase == "opening"
 
 
 def _write_diagnosis(diagnosis: Diagnosis, report: WatchReport, options: RunOptions) -> None:
