@@ -724,13 +724,30 @@ def test_a_cut_is_told_beside_the_proof() -> None:
         assert trial.to_dict()["batch_images"] == 8
 
 
-@pytest.mark.parametrize("lr", [2e-3, 3.0])
-def test_inputs_that_are_not_finite_come_before_what_a_trial_proves(lr: float) -> None:
+@pytest.mark.parametrize(("lr", "state"), [(2e-3, "proved"), (3.0, "a fact")])
+def test_inputs_that_are_not_finite_come_first(lr: float, state: str) -> None:
     broken = torch.full((16, 3, 16, 16), torch.nan)
     batches = (replace(captured()[0], args=(broken,)), *captured()[1:])
     found = diagnose_case(case(cnn(), lr=lr, batches=batches), verdict="diverged", budget_seconds=0)
     assert found.causes[0].id == "non-finite"
-    assert found.causes[0].state == "a fact"
+    assert found.causes[0].state == state
+
+
+def test_a_value_that_is_nan_in_every_image_is_told_and_replaced() -> None:
+    def divided(x: Tensor) -> Tensor:
+        scaled = x.clone()
+        scaled[:, 1, 3, :2] /= 0
+        scaled[:, 1, 3, 0] *= 0
+        return scaled
+
+    given = case(cnn(), batches=captured(divided))
+    found = diagnose_case(given, verdict="diverged", budget_seconds=0, clock=Ticks())
+    assert found.causes[0].sentence.startswith(
+        "The first non-finite numbers are in the inputs (16 of 16 rows, in each the same 2 of 768 "
+        "values). With 0 in the place of what is not finite"
+    )
+    assert found.causes[0].proved
+    assert found.remedies[0].sentence.startswith("A value that is the same in all images")
 
 
 @pytest.mark.parametrize(

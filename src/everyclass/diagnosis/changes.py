@@ -45,6 +45,7 @@ from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.networks import (
     add_batchnorm,
     batch_first,
+    finite_inputs,
     frozen_statistics,
     full_precision,
     head_anew,
@@ -295,6 +296,14 @@ _CHANGES: tuple[Change, ...] = (
         words="the same images shuffled",
         remedy="Pass shuffle=True to the training loader.",
         apply=reshuffle,
+        form=True,
+    ),
+    Change(
+        name="inputs-finite",
+        cause="non-finite",
+        words="0 in the place of what is not finite in the inputs",
+        remedy="Find where NaN or infinity enters the images, and mend it there.",
+        apply=finite_inputs,
         form=True,
     ),
     Change(

@@ -65,7 +65,8 @@ def diagnose_case(
 
     def comes_late(one: CheckResult) -> tuple[bool, bool, bool]:
         explained = _EXPLAINED_BY.get(one.cause) if one.cause is not None else None
-        return one.cause in _CONSEQUENCES, one.name in _INDIRECT, explained in seen
+        follows = one.cause in _CONSEQUENCES and not one.evidence.get("fact")
+        return follows, one.name in _INDIRECT, explained in seen
 
     issues.sort(key=comes_late)
     accused = tuple(dict.fromkeys(one.cause for one in issues if one.cause is not None))
@@ -139,6 +140,8 @@ def _causes(
     for issue in issues:
         assert issue.cause is not None
         if issue.cause in _CONSEQUENCES:
+            if cured and not issue.evidence.get("fact"):
+                continue  # what was proved led to it
             found, loop = [*found, *loop], []
         found.append(_accused(issue, trial_of.get(issue.cause)))
     found += loop
@@ -242,7 +245,8 @@ def _of_what_it_costs(
 
 
 _CONSEQUENCES: tuple[CauseId, ...] = ("non-finite", "dead-units")
-"""What another fault leads to as often as not: suspected after everything else."""
+"""What another fault leads to as often as not: suspected after everything else, and not at all
+where that other one is proved."""
 
 _INDIRECT = ("initial-loss",)
 """Checks that see a cause by its effect: one that sees the cause itself speaks for both."""

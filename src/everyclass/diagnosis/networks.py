@@ -24,7 +24,7 @@ from everyclass.diagnosis.case import CapturedBatch
 from everyclass.diagnosis.causes.checkpoint import fitting_names
 from everyclass.diagnosis.causes.inputs import FLAT_SD, channel_figures
 from everyclass.diagnosis.lab import Lab
-from everyclass.diagnosis.nested import plain_names, scores_in
+from everyclass.diagnosis.nested import plain_names, scores_in, tensors_in
 from everyclass.diagnosis.snapshot import seeded
 from everyclass.diagnosis.trainee import Trainee
 from everyclass.findings import CauseId
@@ -89,6 +89,25 @@ def standardise_inputs(lab: Lab, trainee: Trainee) -> None:
         return tuple(changed)
 
     module.register_forward_pre_hook(change)
+
+
+def finite_inputs(lab: Lab, trainee: Trainee) -> None:
+    """0 in the place of what is NaN or infinite at the first layer."""
+    layer = lab.material.first_layer
+    batches = [tensors_in((one.args, dict(one.keywords))) for one in lab.parts.training]
+    images = [t for found in batches for t in found if t.is_floating_point() and t.ndim >= 2]
+    if all(bool(torch.isfinite(one).all()) for one in images):
+        raise NotApplicable("All inputs are finite.")
+
+    def change(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(
+            one.nan_to_num(0.0, 0.0, 0.0)
+            if isinstance(one, Tensor) and one.is_floating_point()
+            else one
+            for one in args
+        )
+
+    trainee.model.get_submodule(layer.name).register_forward_pre_hook(change)
 
 
 def input_cause(lab: Lab) -> CauseId:

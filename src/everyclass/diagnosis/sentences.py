@@ -85,9 +85,10 @@ def beside(trial: Trial | None) -> str:
     """What a trial that proved nothing says beside an accusation."""
     if trial is None:
         return ""
+    when = f"after {trial.steps:,} batches" if trial.steps else "on the weights as they are"
     told = (
         f"Tried: with {trial.words} balanced accuracy is {trial.changed:.2f} instead of "
-        f"{trial.control:.2f} after {trial.steps:,} batches"
+        f"{trial.control:.2f} {when}"
     )
     if trial.ci95[0] > 0 and not trial.recovered:
         n = len(trial.missed)

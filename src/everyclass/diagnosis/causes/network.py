@@ -54,9 +54,9 @@ def first_non_finite(material: Material) -> Answer:
     return accuse(
         "non-finite",
         f"The first non-finite numbers are in {place}.",
-        remedy=_REMEDIES.get(kind, _REMEDIES["layer"]),
+        remedy=_REMEDIES[kind],
         # Nothing of the training stands before its inputs, so that nothing else can have made them.
-        evidence={"kind": kind, "first": place} | ({"fact": True} if kind == "inputs" else {}),
+        evidence={"kind": kind, "first": place} | ({"fact": True} if kind in _OF_INPUTS else {}),
     )
 
 
@@ -66,7 +66,7 @@ def _non_finite_place(material: Material) -> tuple[str, str] | None:
     for tensor in tensors_in((batch.args, dict(batch.keywords))):
         # Masks hold minus infinity on purpose; images and features hold neither.
         if tensor.is_floating_point() and tensor.ndim >= 2 and _broken_rows(tensor):
-            return "inputs", f"the inputs ({_broken_rows(tensor)} of {tensor.shape[0]} rows)"
+            return _in_inputs(tensor)
     for name, parameter in material.model.named_parameters():
         if not _finite(parameter.detach()):
             return "weights", f"parameter '{name}'"
@@ -95,10 +95,27 @@ def _divides_by_nothing(material: Material) -> str:
 
 _REMEDIES = {
     "inputs": "Find the images or rows that hold them and mend or leave out these.",
+    "features": "A value that is the same in all images has deviation 0: divide by the larger of "
+    "the deviation and a small number, or leave such values out.",
     "weights": "Go back to a checkpoint before; a lower rate or gradient clipping keeps them "
     "finite.",
     "layer": "Guard logarithms, divisions and square roots there, or compute that part in float32.",
 }
+
+
+_OF_INPUTS = ("inputs", "features")
+
+
+def _in_inputs(tensor: Tensor) -> tuple[str, str]:
+    """Kind and place: the same values in every row come of the arithmetic, not of an image."""
+    broken = ~torch.isfinite(tensor.flatten(1))
+    rows, always = int(broken.any(dim=1).sum()), broken.all(dim=0)
+    told = f"the inputs ({rows} of {len(broken)} rows"
+    alike = len(broken) >= 2 and bool((broken == always).all()) and not bool(always.all())
+    if not alike:
+        return "inputs", f"{told})"
+    noun = "value" if int(always.sum()) == 1 else "values"
+    return "features", f"{told}, in each the same {int(always.sum())} of {len(always)} {noun})"
 
 
 def _broken_rows(tensor: Tensor) -> int:
