@@ -70,6 +70,9 @@ EXPECTED = {
     "by_hand": Expected(
         model="Net", loss="written by hand", steps=8, training=8, note="written by hand"
     ),
+    "by_hand_binary": Expected(
+        model="Net", loss="written by hand", steps=8, training=8, evaluation=8, note="by hand"
+    ),
     "binary": Expected(
         model="Net", loss="binary_cross_entropy_with_logits, pos_weight", steps=8, training=8
     ),

@@ -790,6 +790,18 @@ def twenty_sigmoid_layers() -> CheckReport:
 
 
 @fault("poor-initialisation")
+def a_hundredth_in_each_of_eight_layers() -> CheckReport:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = [nn.Flatten(), nn.Linear(768, 64), nn.ReLU()]
+    for _ in range(6):
+        layers += [nn.Linear(64, 64), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Linear(64, 4))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.01) if parameter.ndim > 1 else nn.init.zeros_(parameter)
+    return checked(model, initial=True)
+
+
+@fault("poor-initialisation")
 def sure_of_wrong_answers_from_the_start() -> CheckReport:
     model = cnn()
     with torch.no_grad():

@@ -15,6 +15,7 @@ from torch import Tensor
 from everyclass.capture.facts import Facts
 from everyclass.capture.losses import Reading
 from everyclass.capture.models import ModelCall
+from everyclass.capture.readings import is_binary
 from everyclass.capture.reservoir import KeptBatch, Reservoir
 from everyclass.capture.window import LossRecord
 from everyclass.diagnosis.nested import plain
@@ -106,10 +107,12 @@ class Feed:
     def keep_call(self, call: ModelCall, reading: Reading, *, step: int, training: bool) -> None:
         """Keep the batch of a call without a loss, if the reservoir wanted it."""
         if call.kept is not None:
+            # A loss of the script's own wants its targets as they were, of type and shape.
+            given, targets = call.targets, reading.targets
             self._keep(
                 call,
                 inputs=to_host(reading.scores),
-                targets=to_host(reading.targets),
+                targets=to_host(given if given is not None and is_binary(given) else targets),
                 loss=None,
                 step=step,
                 number=call.number,

@@ -38,7 +38,7 @@ from everyclass.capture.losses import (
 from everyclass.capture.matching import main_losses, match_call
 from everyclass.capture.models import CallTap, ModelCall, copied
 from everyclass.capture.other_steps import OtherSteps
-from everyclass.capture.readings import LOOKS, HandWritten, read_like
+from everyclass.capture.readings import LOOKS, HandWritten, is_binary, read_like, the_one
 from everyclass.capture.reservoir import DEFAULT_BYTES, Reservoir
 from everyclass.capture.rhythm import Rhythm
 from everyclass.capture.roots import Roots
@@ -159,6 +159,7 @@ class Session:
         self._candidate: ModelCall | None = None
         self._loading: object | None = None
         self._batch_targets: tuple[Tensor, ...] = ()
+        self._binary_targets: tuple[Tensor, ...] = ()
         self._scaler_stepped = False
 
     def end(self) -> None:
@@ -341,9 +342,13 @@ class Session:
         self.own_loss.network_ends(answer)
         if answer:
             self.answers.network_answers(answer)
+            if self.gradients.waits and answer[0].requires_grad:
+                # A loss of the script's own is seen nowhere else.
+                answer[0].register_hook(lambda _: self._backward_begins())
             self.leaves.network_answers(answer)
-        fitting = [one for one in self._batch_targets if len(one) == call.rows]
-        call.targets = fitting[0] if len(fitting) == 1 else None
+        call.targets = the_one(self._batch_targets, call.rows)
+        if call.targets is None and call.scores(1) is not None:
+            call.targets = the_one(self._binary_targets, call.rows)
         if not call.gradients:
             self._candidate = call
         elif len(self._calls) < LARGEST_WINDOW:
@@ -366,17 +371,16 @@ class Session:
         """See `Watcher`."""
         self._flush_candidate()
         if self._rests and torch.is_grad_enabled():
-            self._batch_targets = ()
+            self._batch_targets, self._binary_targets = (), ()
             return
         if self.roots.root is not None and torch.is_grad_enabled():
             self.own_loss.begin()
-        self._batch_targets = tuple(
+        found = [one for kept in tensors_in(batch) if (one := plain(kept)) is not None]
+        self._batch_targets = tuple(one for one in found if one.dim() == 1 and not is_binary(one))
+        self._binary_targets = tuple(
             one
-            for kept in tensors_in(batch)
-            if (one := plain(kept)) is not None
-            and one.dim() == 1
-            and not one.is_floating_point()
-            and one.dtype is not torch.bool
+            for one in found
+            if is_binary(one) and one.dim() in (1, 2) and one.numel() == len(one)
         )
 
     def _flush_candidate(self) -> None:
@@ -391,7 +395,7 @@ class Session:
             call.used = True
             self.facts.note(
                 "Evaluation passes without a loss were watched by the network's output and the "
-                "integer targets of the batch that the data loader yielded last."
+                "targets of the batch that the data loader yielded last."
             )
             self.feed.keep_call(call, reading, step=self.steps, training=False)
 
@@ -609,8 +613,8 @@ class Session:
             how = "the network's output" if call.log_probs is None else "its log-probabilities"
             self.loader = self.loader or self._loading
             self.facts.note(
-                f"The loss is written by hand: watched are {how} and the integer targets found in "
-                "the batch."
+                f"The loss is written by hand: watched are {how} and the targets found in the "
+                "batch."
             )
             self.feed.train(reading, None, call, step=self.steps)
             self.feed.keep_call(call, reading, step=self.steps, training=True)

@@ -43,6 +43,7 @@ class Layer:
         variation: standard deviation of its output between images over the output's root mean
             square, pooled over units; None with fewer than 2 rows.
         input_variation: the same of its input.
+        input_size: root mean square of its input; None without one.
         finite: the output holds no NaN and no infinity.
         with_graph: the output is part of a graph that reaches parameters or inputs.
     """
@@ -53,6 +54,7 @@ class Layer:
     inputs: Tensor | None
     variation: float | None
     input_variation: float | None
+    input_size: float | None
     finite: bool
     with_graph: bool
 
@@ -154,6 +156,7 @@ class LayerWatch:
             inputs=inputs if name == self._first else None,
             variation=_variation(given),
             input_variation=_variation(inputs),
+            input_size=None if inputs is None else float(inputs.float().square().mean().sqrt()),
             finite=given is None or bool(torch.isfinite(given).all()),
             with_graph=given is not None and given.requires_grad,
         )

@@ -36,10 +36,14 @@ def _issue_table(issues: Sequence[CheckResult]) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
+    together: dict[tuple[str, str], list[str]] = {}
     for one in issues:
-        table.add_row(Text("✗", "bold red"), Text(str(one.cause), "bold red"))
-        table.add_row("", Text(one.sentence))
-        table.add_row("", Text(f"→ {one.remedy}", "dim"))
+        together.setdefault((str(one.cause), one.remedy), []).append(one.sentence)
+    for (cause, remedy), sentences in together.items():
+        table.add_row(Text("✗", "bold red"), Text(cause, "bold red"))
+        for sentence in sentences:
+            table.add_row("", Text(sentence))
+        table.add_row("", Text(f"→ {remedy}", "dim"))
         table.add_row()
     return table
 

@@ -30,6 +30,11 @@ FAINT_SIGNAL = 1e-4
 """The same at the last layer's input, at the initial weights: below it images are told apart by
 one part in 10,000 and learning has nothing to hold on to."""
 
+FADED = 1e-5
+"""Size of the numbers that the last layer gets, relative to those that the first one gets: below it
+gradients fade alike, whatever images differ by. With torch's own schemes biases keep it above 1e-3
+in VGG16."""
+
 KEPT_SIGNAL = 1e-2
 """Of the variation of the inputs; where as much is left, it is the inputs that hardly differ."""
 
@@ -310,6 +315,11 @@ def dropout_strength(material: Material) -> Answer:
     )
 
 
+_FADING = (
+    "Initialise with He's scheme for ReLU, put BatchNorm between the layers, or use fewer of them."
+)
+
+
 def initial_signal(material: Material) -> Answer:
     """How well the last layer can tell images apart before training."""
     seen = material.start
@@ -324,6 +334,17 @@ def initial_signal(material: Material) -> Answer:
     given = next((one.input_variation for one in seen.layers if one.input_variation), None)
     kept = value / given if given else 0.0
     evidence["share_of_inputs_variation"] = kept
+    size = next((one.input_size for one in seen.layers if one.input_size), None)
+    left = head.input_size / size if head.input_size is not None and size else 1.0
+    evidence["share_of_inputs_size"] = left
+    if left < FADED:
+        return accuse(
+            "poor-initialisation",
+            f"At the initial weights numbers fade with depth: the last layer ('{head.name}') gets "
+            f"{figure(left)} of the size that the first one gets, and gradients fade as much.",
+            remedy=_FADING,
+            evidence=evidence,
+        )
     if value >= FAINT_SIGNAL or kept >= KEPT_SIGNAL:
         return passed(
             f"At the initial weights the last layer's inputs vary between images by "
@@ -344,8 +365,7 @@ def initial_signal(material: Material) -> Answer:
         "poor-initialisation",
         f"At the initial weights the signal fades with depth: at the last layer images differ by "
         f"{figure(value)} of the numbers' size (below {figure(10 * FAINT_SIGNAL)} from '{first}').",
-        remedy="Initialise with He's scheme for ReLU, put BatchNorm between the layers, or use "
-        "fewer of them.",
+        remedy=_FADING,
         evidence=evidence,
     )
 
