@@ -169,6 +169,38 @@ def test_a_class_of_weight_zero_is_accused_and_stops_no_check() -> None:
     assert causes(check_case(given)) == ["loss-weights-wrong"]
 
 
+@pytest.mark.parametrize(("lost", "told"), [((0.98, 0.0), True), ((0.25, 0.25), False)])
+def test_images_whose_class_became_the_ignored_id_are_told(
+    lost: tuple[float, float], told: bool
+) -> None:
+    """Of one class nearly all, or of each class a quarter, as where images have no label yet."""
+    loss = LossSpec(name="cross_entropy", ignore_index=-1)
+
+    def ignoring(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(outputs, targets, ignore_index=-1)
+
+    drawn = torch.Generator().manual_seed(0)
+
+    def with_lost(targets: torch.Tensor) -> torch.Tensor:
+        share = torch.where(targets == 2, lost[0], lost[1])
+        gone = torch.rand(targets.shape, generator=drawn) < share
+        return torch.where(gone, -1, targets)
+
+    given = case(loss=loss, loss_function=ignoring)
+    batches = tuple(
+        replace(one, targets=with_lost(one.targets))
+        for one in given.batches
+        if one.targets is not None
+    )
+    found = [one for one in check_case(replace(given, batches=batches)) if one.outcome == "issue"]
+    assert [(one.name, one.cause) for one in found] == (
+        [("ignored-class", "labels-out-of-range")] if told else []
+    )
+    if told:
+        assert found[0].evidence["hardly_any"] == [2]
+        assert "labels are -1, which the loss ignores" in found[0].sentence
+
+
 def test_images_that_come_again_with_another_label_are_told() -> None:
     given = case()
     shifted = tuple(

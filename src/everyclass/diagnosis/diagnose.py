@@ -52,7 +52,7 @@ def diagnose_case(
         checks: of `check_case`; made here when left out.
         classes: names in output order, for sentences.
         learned: no alarm was raised and the classes are told apart. Then only what checks accuse is
-            tried, and named only where an experiment shows that it costs the training much.
+            tried, and named only where it is a fact, or costs the training much by experiment.
         budget_seconds: for the trials, about.
         seed: of everything that trials draw.
         on_trial: called with the name of each side of a trial as its training begins.
@@ -86,7 +86,7 @@ def diagnose_case(
     parameters = sum(one.numel() for one in case.model.parameters())
     causes = _causes(issues, report, classes, findings, parameters)
     if learned:
-        causes = tuple(one for one in causes if one.proved)
+        causes = tuple(one for one in causes if one.state != "suspected")
     small = any(one.id == "model-too-small" for one in causes)
     proved = any(one.proved for one in causes)
     notes = ("" if small else told_apart(report), "" if proved else left_untried(report))
@@ -233,6 +233,8 @@ def _of_what_it_costs(
 ) -> str:
     """Of a training that tells the classes apart."""
     state = "The training tells the classes apart"
+    if causes and causes[0].state == "a fact":
+        return f"{state}, but not all of them; {causes[0].id} is a fact that needs no experiment."
     if causes and causes[0].trial is not None:
         trial = causes[0].trial
         return (

@@ -165,14 +165,15 @@ def _diagnose(
 
 
 def _calls_for_trials(report: WatchReport) -> bool:
-    """An alarm; or what a check accuses, where nothing was shown to be learned yet, or where the
-    last evaluation does worse than the training batches that raise no alarm."""
+    """An alarm; or what a check accuses, where it is a fact, where nothing was shown to be learned
+    yet, or where the last evaluation does worse than the training batches that raise no alarm."""
     if report.verdict != "healthy":
         return report.verdict is not None
-    accused = any(one.outcome == "issue" for one in report.checks)
+    accused = [one for one in report.checks if one.outcome == "issue"]
     last = None if report.summary is None else report.summary.evaluation
     left_out = last is not None and last.verdict != "healthy"
-    return accused and (_is_opening(report) or left_out)
+    facts = any(one.evidence.get("fact") for one in accused)
+    return bool(accused) and (facts or _is_opening(report) or left_out)
 
 
 def _is_opening(report: WatchReport) -> bool:

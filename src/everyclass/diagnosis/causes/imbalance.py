@@ -1,4 +1,5 @@
-"""Class weights of the loss. Causes: loss-weights-wrong, double-correction.
+"""Class weights of the loss, and labels that it leaves out. Causes: loss-weights-wrong,
+double-correction, labels-out-of-range.
 
 Whether imbalance itself is at fault is no matter of form: a trial that corrects it shows that.
 """
@@ -31,6 +32,11 @@ EVEN_RATIO = 1.5
 """Largest over smallest share of a stream that a balanced sampler might have made."""
 
 INVERTED_SLOPE = -0.5
+
+
+LEAST_IGNORED, HARDLY_ANY = 0.02, 10
+"""Share of ignored labels, and by how much a class must be rarer than the one in the middle, from
+which the ignored ones are taken for its images."""
 
 
 def loss_weights(material: Material) -> Answer:
@@ -156,13 +162,14 @@ def _positive_weight(material: Material) -> Answer:
 
 
 def ignored_class(material: Material) -> Answer:
-    """A class that the loss leaves out because its id is the loss's ignore_index."""
+    """A class that the loss leaves out because its id is the loss's ignore_index; labels that have
+    become that id, where a class has hardly any left."""
     spec = material.spec
     if spec.name not in ("cross_entropy", "nll_loss") or spec.soft_targets:
         raise NotApplicable("The loss ignores no id.")
-    if not 0 <= spec.ignore_index < material.n_outputs:
-        return passed(f"The loss ignores {spec.ignore_index}, which is no class.", {})
     targets = [b.targets for b in material.case.batches if b.targets is not None]
+    if not 0 <= spec.ignore_index < material.n_outputs:
+        return _of_no_class(spec.ignore_index, targets, material)
     # In maps of labels an id for "void" is usual.
     found = sum(int((t == spec.ignore_index).sum()) for t in targets if t.ndim == 1)
     evidence = {"ignore_index": spec.ignore_index, "labels": found}
@@ -175,6 +182,36 @@ def ignored_class(material: Material) -> Answer:
         remedy="Leave ignore_index out, or give it an id that is no class.",
         evidence=evidence,
     )
+
+
+def _of_no_class(ignored: int, targets: list[Tensor], material: Material) -> Answer:
+    """Labels that are no class. Where images without a label are meant, all classes lack some."""
+    ids = torch.cat([t.reshape(-1).cpu() for t in targets if t.ndim == 1] or [torch.empty(0)])
+    n = int((ids == ignored).sum())
+    evidence: dict[str, Any] = {"ignore_index": ignored, "ignored": n, "labels": len(ids)}
+    usual = passed(f"The loss ignores {ignored}, which is no class.", evidence)
+    if ids.is_floating_point() or n < LEAST_IGNORED * len(ids):
+        return usual
+    known = ids[(ids >= 0) & (ids < material.n_outputs)].long()
+    counts = torch.bincount(known, minlength=material.n_outputs)
+    middle = float(counts.float().median())
+    few = [k for k, count in enumerate(counts.tolist()) if count * HARDLY_ANY < middle]
+    if not few or n < middle / 2:
+        return usual
+    names = ", ".join(f"{_name(material, k)} ({int(counts[k])})" for k in few[:4])
+    return accuse(
+        "labels-out-of-range",
+        f"{n:,} of {len(ids):,} labels are {ignored}, which the loss ignores: these images teach "
+        f"nothing. Hardly an image is left of {names}, against {middle:.0f} of a class in the "
+        "middle.",
+        remedy="Look at which files get this id: a name or a value that the table of classes lacks "
+        "is the usual reason. Fail on it instead of filling it in.",
+        evidence=evidence | {"counts": counts.tolist(), "hardly_any": few, "fact": True},
+    )
+
+
+def _name(material: Material, k: int) -> str:
+    return f"'{material.classes[k]}'" if k < len(material.classes) else f"class {k}"
 
 
 def weights_and_smoothing(material: Material) -> Answer:
