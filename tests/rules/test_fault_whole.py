@@ -1,4 +1,4 @@
-"""Rules of `benchmarks/faults/whole`: labels fit the scripts, twins differ little, rates are right."""
+"""Rules of `benchmarks/faults/whole`: labels fit the scripts, twins differ little."""
 
 from __future__ import annotations
 
