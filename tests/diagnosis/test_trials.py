@@ -305,6 +305,7 @@ def test_only_the_first_epoch_is_used_where_its_length_is_known() -> None:
     [
         ("gradients-not-cleared", {"gradients_cleared": False}),
         ("step-not-taken", {"steps": 1}),
+        ("step-not-taken", {"steps": 0}),
     ],
 )
 def test_the_control_has_the_fault_of_the_loop(cause: str, options: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from everyclass.diagnosis.check import check_case
 from everyclass.diagnosis.remedies import remedies_of
 from everyclass.diagnosis.sentences import (
     beside,
+    in_context,
     left_untried,
     of_loop,
     of_trial,
@@ -85,6 +86,9 @@ def diagnose_case(
         report = replace(report, loop=None)
     parameters = sum(one.numel() for one in case.model.parameters())
     causes = _causes(issues, report, classes, findings, parameters)
+    causes = tuple(
+        one if one.id in seen else in_context(one, case, found, classes) for one in causes
+    )
     if learned:
         causes = tuple(one for one in causes if one.state != "suspected")
     small = any(one.id == "model-too-small" for one in causes)

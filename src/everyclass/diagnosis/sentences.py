@@ -7,8 +7,10 @@ no order, and nothing is proved here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from everyclass.diagnoses import Cause, Trial
+from everyclass.diagnosis.case import Case
 from everyclass.diagnosis.scores import Score
 from everyclass.diagnosis.trials import BUDGET_SPENT, TrialReport
 from everyclass.findings import CauseId, CheckResult
@@ -42,6 +44,35 @@ def of_trial(
         sentence=sentence,
         trial=trial,
         evidence={} if issue is None else issue.evidence,
+    )
+
+
+def in_context(
+    cause: Cause, case: Case, checks: Sequence[CheckResult], classes: Sequence[str]
+) -> Cause:
+    """A cause that no check accuses, after what is known of it all the same."""
+    known = ""
+    if cause.id == "parameters-frozen":
+        told = [one for one in checks if one.name == "trainable-parameters"]
+        known = next((one.sentence for one in told if one.outcome == "passed"), "")
+    if cause.id == "class-imbalance":
+        known = _class_sizes(case, classes)
+    return replace(cause, sentence=f"{known} {cause.sentence}") if known else cause
+
+
+def _class_sizes(case: Case, classes: Sequence[str]) -> str:
+    counts, whose = case.class_counts, "training images"
+    if counts is None and case.label_counts:
+        counts = tuple(sum(column) for column in zip(*case.label_counts))
+        whose = "labels of the first steps"
+    seen = [(n, k) for k, n in enumerate(counts or ()) if n]
+    if len(seen) < 2:
+        return ""
+    (few, rarest), (many, largest) = min(seen), max(seen)
+    names = [f"'{classes[k]}'" if k < len(classes) else f"class {k}" for k in (largest, rarest)]
+    return (
+        f"Of the {whose} {many:,} are of {names[0]} and {few:,} of {names[1]}, "
+        f"{many / few:.3g} to 1."
     )
 
 

@@ -340,9 +340,15 @@ def _peak_rates(
     return found
 
 
+NEVER = 10**9
+"""Passes between two steps where no step was taken: more than any trial makes."""
+
+
 def _forwards_a_step(case: Case) -> int:
-    if not case.forwards or not case.steps:
+    if not case.forwards or case.steps is None:
         return 1
+    if case.steps == 0:
+        return NEVER
     return max(1, round(case.forwards / case.steps))
 
 

@@ -137,17 +137,9 @@ def _of_schedule(material: Material, rates: _Rates) -> Answer | None:
             "that the optimizer was given, and step numbers begin at 0.",
             evidence=rates.evidence | {"peak": peak, "step": step, "meant": meant},
         )
-    spent = _spent(material)
-    if spent:
-        peak, at, now, since = spent
-        return accuse(
-            "learning-rate-too-low",
-            f"The learning rate fell from {figure(peak)} (step {at:,}) to below a thousandth of "
-            f"that by step {since:,}, and is {figure(now)} since.",
-            remedy="A scheduler meant for epochs is stepped once per batch: step it after each "
-            "epoch, or give it its lengths in batches.",
-            evidence=rates.evidence,
-        )
+    fell = _fell(material, rates)
+    if fell is not None:
+        return fell
     asked = max(rates.asked, default=0.0)
     if rates.steps < STEPS_OF_WARM_UP or rates.reached >= WARM_UP_SHARE * asked:
         return None
@@ -158,6 +150,21 @@ def _of_schedule(material: Material, rates: _Rates) -> Answer | None:
         remedy="The warm-up is longer than the run: give its length in the unit in which the "
         "scheduler is stepped.",
         evidence=rates.evidence | {"asked": asked, "reached": rates.reached, "steps": rates.steps},
+    )
+
+
+def _fell(material: Material, rates: _Rates) -> Answer | None:
+    spent = _spent(material)
+    if not spent:
+        return None
+    peak, at, now, since = spent
+    return accuse(
+        "learning-rate-too-low",
+        f"The learning rate fell from {figure(peak)} (step {at:,}) to below a thousandth of that "
+        f"by step {since:,}, and is {figure(now)} since.",
+        remedy="A scheduler meant for epochs is stepped once per batch: step it after each epoch, "
+        "or give it its lengths in batches.",
+        evidence=rates.evidence,
     )
 
 
@@ -179,6 +186,9 @@ def _lost_in_rounding(material: Material, rates: _Rates) -> Answer | None:
     rates.evidence["share_of_weights_a_step_can_change"] = share
     if share is None or share >= UNMOVED_SHARE:
         return None
+    fell = _fell(material, rates)
+    if fell is not None:
+        return fell
     return accuse(
         "learning-rate-too-low",
         f"At rate {figure(max(rates.now))} a step is lost in rounding for "
