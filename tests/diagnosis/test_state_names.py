@@ -9,8 +9,10 @@ import pytest
 import torch
 from checks_zoo import bn_cnn, cnn
 from test_trials import Ticks, captured, case
-from torch import nn
+from torch import Tensor, nn
 
+from everyclass.capture.state_loads import StateLoads
+from everyclass.diagnosis.answers import NotApplicable
 from everyclass.diagnosis.case import StateLoad
 from everyclass.diagnosis.causes.checkpoint import weights_loaded
 from everyclass.diagnosis.diagnose import diagnose_case
@@ -132,3 +134,27 @@ def test_what_is_taken_or_fits_nothing_is_told_as_it_is() -> None:
     cause, sentence = answer(replace(whole, own=True))
     assert cause == "weights-not-loaded"
     assert "was given the network's own weights" in sentence
+
+
+def test_what_another_network_took_nothing_of_is_told() -> None:
+    loads, state = StateLoads(), {f"module.{k}": v for k, v in bn_cnn().state_dict().items()}
+    watched, later = bn_cnn(), bn_cnn()
+
+    def load(module: nn.Module, given: dict[str, Tensor], *, trained: bool) -> None:
+        offer = loads.offered(module, given, trained=trained)
+        if offer is not None:
+            loads.loaded(offer)
+
+    load(watched, bn_cnn().state_dict(), trained=True)  # the best epoch's weights, say
+    assert loads.lost(watched) == ()
+    load(later, state, trained=True)
+    (lost,) = loads.lost(watched)
+    assert (lost.network, lost.tensors, lost.fitting) == ("Sequential", len(state), len(state))
+    assert loads.of(watched) == ()
+    answer = weights_loaded(Material(case(watched, lost_loads=(lost,))))
+    assert answer.cause == "weights-not-loaded"
+    assert answer.evidence["fact"]
+    assert f"took nothing of the {len(state)} tensors" in answer.sentence
+    strange = replace(lost, fitting=0)
+    with pytest.raises(NotApplicable):
+        weights_loaded(Material(case(watched, lost_loads=(strange,))))

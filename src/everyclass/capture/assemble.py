@@ -75,6 +75,7 @@ def case_of(session: Session, originals: Mapping[LossName, Function]) -> Case | 
         initial_state=session.roots.initial_state,
         clipping=session.clips.found(),
         loads=session.loads.of(session.roots.root),
+        lost_loads=session.loads.lost(session.roots.root),
         epoch_batches=passes_an_epoch(session.loader),
         call_sites=call_sites(session),
     )

@@ -344,7 +344,7 @@ class Session:
             self.answers.network_answers(answer)
             if self.gradients.waits and answer[0].requires_grad:
                 # A loss of the script's own is seen nowhere else.
-                answer[0].register_hook(lambda _: self._backward_begins())
+                answer[0].register_hook(lambda _: self._backward_begins())  # type: ignore[no-untyped-call]
             self.leaves.network_answers(answer)
         call.targets = the_one(self._batch_targets, call.rows)
         if call.targets is None and call.scores(1) is not None:
@@ -408,8 +408,8 @@ class Session:
 
     @_guarded
     def state_offered(self, module: nn.Module, state: Mapping[str, Any]) -> Offer | None:
-        """See `Watcher`. What is loaded later, the best epoch's weights say, begins nothing."""
-        return self.loads.offered(module, state) if self.steps == 0 else None
+        """See `Watcher`."""
+        return self.loads.offered(module, state, trained=self.steps > 0)
 
     @_guarded
     def state_loaded(self, token: Offer) -> None:

@@ -1,7 +1,8 @@
-"""Checkpoints that a script loads before it trains, and what of them the network took.
+"""Checkpoints that a script loads, and what of them its networks took.
 
 Comes in: each call of `load_state_dict`. Goes out: `StateLoad` values for the network that is
-watched. Keeps no network alive, and a checkpoint's tensors only where most of them were left out
+watched, of what was loaded before its first step; `LostLoad` values for others that took nothing.
+Keeps no network alive, and a checkpoint's tensors only where most of them were left out
 and the network is still there.
 """
 
@@ -15,8 +16,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from everyclass.capture.sites import Site, calling_site, site_text
-from everyclass.diagnosis.case import StateLoad
-from everyclass.diagnosis.state_names import elements, tensors_of
+from everyclass.diagnosis.case import LostLoad, StateLoad
+from everyclass.diagnosis.state_names import elements, meant_for, tensors_of
 
 TAKEN = 0.5
 """Share of a checkpoint's numbers from which it counts as loaded: a head of another size, or half
@@ -27,23 +28,32 @@ MOST_LOADS = 64
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A checkpoint about to be loaded."""
+    """A checkpoint about to be loaded; `lost` where nothing of it fits."""
 
     module: weakref.ref[nn.Module]
     tensors: Mapping[str, Tensor]
     taken: float
     own: bool
     site: Site | None
+    lost: LostLoad | None = None
 
 
 class StateLoads:
-    """The loads of a script's first part, until the first step."""
+    """The loads of a script."""
 
     def __init__(self) -> None:
         self._known: list[Offer] = []
+        self._lost: list[Offer] = []
 
-    def offered(self, module: nn.Module, state: Mapping[str, Any]) -> Offer | None:
-        """What is about to be loaded into a module; None where that is of no interest."""
+    def offered(
+        self, module: nn.Module, state: Mapping[str, Any], *, trained: bool
+    ) -> Offer | None:
+        """What is about to be loaded into a module; None where that is of no interest.
+
+        Args:
+            trained: steps were taken before. The best epoch's weights, say, begin nothing: only
+                what takes nothing counts then.
+        """
         if len(self._known) >= MOST_LOADS or not isinstance(state, Mapping):
             return None
         tensors = tensors_of(state)
@@ -59,13 +69,19 @@ class StateLoads:
         itself = {name: one for name, one in fitting.items() if _same_memory(one, own[name])}
         taken = elements(fitting) / count
         mostly_own = 2 * elements(itself) > elements(fitting)
-        keep = taken < TAKEN
-        return Offer(
-            weakref.ref(module), tensors if keep else {}, taken, mostly_own, calling_site()
-        )
+        if trained and taken:
+            return None
+        site = calling_site()
+        lost = None if taken else _lost(module, tensors, own, site)
+        kept = tensors if taken < TAKEN and not trained else {}
+        return Offer(weakref.ref(module), kept, taken, mostly_own, site, lost)
 
     def loaded(self, offer: Offer) -> None:
         """The load went through."""
+        if offer.lost is not None and len(self._lost) < MOST_LOADS:
+            self._lost.append(offer)
+            if not offer.tensors:
+                return
         known = [(one, one.module()) for one in self._known]
         again = offer.module()
         self._known = [one for one, own in known if own is not None and own is not again]
@@ -85,6 +101,37 @@ class StateLoads:
             for one in self._known
             if (module := one.module()) is not None and id(module) in places
         )
+
+    def lost(self, root: nn.Module | None) -> tuple[LostLoad, ...]:
+        """What networks that the watched one is no part of took nothing of. One that is gone may
+        have been watched, and one that is watched is told of by `of`."""
+        parts = set() if root is None else {id(one) for one in root.modules()}
+        return tuple(
+            one.lost
+            for one in self._lost
+            if one.lost is not None
+            and (
+                not one.tensors
+                or ((module := one.module()) is not None and id(module) not in parts)
+            )
+        )
+
+
+def _lost(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    own: Mapping[str, Tensor],
+    site: Site | None,
+) -> LostLoad:
+    shapes = {name: tuple(one.shape) for name, one in tensors.items()}
+    fitting = meant_for(shapes, {name: tuple(one.shape) for name, one in own.items()})
+    return LostLoad(
+        network=type(module).__name__,
+        tensors=len(tensors),
+        fitting=len(fitting),
+        first=next(iter(tensors)),
+        site=site_text(site),
+    )
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:

@@ -115,6 +115,25 @@ class StateLoad:
     site: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostLoad:
+    """A checkpoint of which another network than the one watched took nothing.
+
+    Args:
+        network: class of that network.
+        tensors: in the checkpoint.
+        fitting: of them, how many have a counterpart there under another name.
+        first: name of the first one.
+        site: "file:line" of the call; "" when not known.
+    """
+
+    network: str
+    tensors: int
+    fitting: int
+    first: str
+    site: str
+
+
 ClipKind = Literal["norm", "value"]
 
 
@@ -183,6 +202,7 @@ class Case:
         initial_state: the model's state dict before the first step, on the CPU.
         clipping: of gradients; None where none was seen.
         loads: of checkpoints, before the first step.
+        lost_loads: of checkpoints into other networks that took nothing of them, at any time.
         epoch_batches: training batches an epoch, None when not known.
         call_sites: what was built where: name ("model", "loss",
             "optimizer", "loader", "transform": the one that scales the images) -> "file:line".
@@ -208,5 +228,6 @@ class Case:
     initial_state: Mapping[str, Tensor] | None = None
     clipping: Clipping | None = None
     loads: tuple[StateLoad, ...] = ()
+    lost_loads: tuple[LostLoad, ...] = ()
     epoch_batches: int | None = None
     call_sites: Mapping[str, str] = field(default_factory=dict)

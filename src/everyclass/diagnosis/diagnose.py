@@ -238,7 +238,10 @@ def _of_what_it_costs(
     """Of a training that tells the classes apart."""
     state = "The training tells the classes apart"
     if causes and causes[0].state == "a fact":
-        return f"{state}, but not all of them; {causes[0].id} is a fact that needs no experiment."
+        return (
+            f"{state}; what is wrong nevertheless is {causes[0].id} (a fact, which needs no "
+            "experiment)."
+        )
     if causes and causes[0].trial is not None:
         trial = causes[0].trial
         return (

@@ -7,7 +7,7 @@ silence what does not fit: the network then starts at random.
 from __future__ import annotations
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, passed
-from everyclass.diagnosis.case import StateLoad
+from everyclass.diagnosis.case import LostLoad, StateLoad
 from everyclass.diagnosis.material import Material
 from everyclass.diagnosis.state_names import beginnings, meant_for
 
@@ -20,7 +20,10 @@ MOST_FITS = 0.5
 
 def weights_loaded(material: Material) -> Answer:
     """What the network took of each checkpoint."""
-    loads = material.case.loads
+    loads, lost = material.case.loads, material.case.lost_loads
+    told = [one for one in lost if one.fitting >= MOST_FITS * one.tensors]
+    if told and not any(one.tensors for one in loads):
+        return _lost_elsewhere(told[0])
     if not loads:
         raise NotApplicable("No checkpoint was seen to be loaded.")
     for load in loads:
@@ -34,6 +37,20 @@ def weights_loaded(material: Material) -> Answer:
     return passed(
         f"{figure(100 * least)} % or more of each checkpoint's weights went into the network.",
         {"taken": [one.taken for one in loads]},
+    )
+
+
+def _lost_elsewhere(load: LostLoad) -> Answer:
+    at = f" ({load.site})" if load.site else ""
+    return accuse(
+        "weights-not-loaded",
+        f"load_state_dict{at} took nothing of the {load.tensors} tensors in the checkpoint, "
+        f"{load.fitting} of which have a place in the network under other names "
+        f"('{load.first}', ...): this {load.network}, another network than the one watched, starts "
+        "at random.",
+        remedy="Rename what differs at the beginning ('module.' or 'backbone.', usually), and load "
+        "with strict=True: it says which names do not fit.",
+        evidence={"fact": True, "taken": 0.0, "tensors": load.tensors, "site": load.site},
     )
 
 
