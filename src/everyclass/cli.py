@@ -169,7 +169,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any setting of the recipe."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="'tutorial' or any timm model name.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="'tutorial', any timm model name, torchvision:NAME, or MODULE:FUNCTION (or "
+            "PATH.py:FUNCTION): your own function of the number of classes, which is run whenever "
+            "the run is loaded."
+        ),
+    ] = None,
     image_size: ImageSize = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images an optimizer step.")] = None,
