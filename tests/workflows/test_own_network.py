@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from everyclass.cli import main
 from everyclass.models.file import load_model
@@ -62,6 +63,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+TRACKED = ("--track", "tensorboard")
 TRAIN = (
     *("train", "images", "--image-size", "24", "--epochs", "2", "--batch-size", "8"),
     *("--threads", "1", "--device", "cpu", "--no-cache"),
@@ -116,8 +118,18 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
 
     with monkeypatch.context() as patched:
         patched.setattr(_Fit, "_observe", stop_at_six)
-        everyclass(project, *TRAIN, *path, "--out", "stopped", expected=130)
-    everyclass(project, "train", "images", "--out", "stopped", "--resume", "--no-cache")
+        told = everyclass(project, *TRAIN, *path, "--out", "stopped", *TRACKED, expected=130)
+    assert "--resume --track tensorboard" in told.replace("\n", " ")
+    everyclass(project, "train", "images", "--out", "stopped", "--resume", "--no-cache", *TRACKED)
+    events = EventAccumulator(str(project / "stopped" / "tensorboard"))
+    events.Reload()
+    recalls = events.Scalars("everyclass/val/recall/birch")
+    metrics = [json.loads(line) for line in (project / "stopped" / "metrics.jsonl").open()]
+    assert [one.step for one in recalls] == [line["step"] for line in metrics] == [6, 12]
+    assert [one.value for one in recalls] == [
+        pytest.approx(line["recall"]["birch"], abs=1e-6) for line in metrics
+    ]
+    assert len(events.Scalars("everyclass/final/recall/birch")) == 1
     weights = [(project / name / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert weights[0] == weights[1]
 

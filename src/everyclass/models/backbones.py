@@ -117,12 +117,12 @@ def build_backbone(
     if not pretrained:
         scratch = _from_scratch(network, f"random ({maker}'s scheme)", small_stem=changed)
         return replace(scratch, cosine_head=cosine_head)
-    mean, std, own = _expected(network, name)
+    mean, std, published = _expected(network, name)
     return Backbone(
         network=network,
         mean=mean,
         std=std,
-        weights=_origin(name, weights_file) or f"{maker}'s {own}, ImageNet, downloaded",
+        weights=_origin(name, weights_file) or f"{maker}'s {published}, ImageNet, downloaded",
         small_stem=changed,
         cosine_head=cosine_head,
     )
