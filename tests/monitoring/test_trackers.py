@@ -276,9 +276,7 @@ def test_a_tracker_that_fails_costs_one_warning(
 def test_what_is_not_there_is_refused_before_anything_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(
-        InputError, match=r"--track cannot be 'neptune'.*tensorboard, mlflow"
-    ):
+    with pytest.raises(InputError, match=r"--track cannot be 'neptune'.*tensorboard, mlflow"):
         refuse_absent(("neptune",))
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs wandb.*pip install 'everyclass\[wandb\]'"):
