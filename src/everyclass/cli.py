@@ -169,7 +169,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any setting of the recipe."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="'tutorial' or any timm model name.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="'tutorial', any timm model name, torchvision:NAME, or MODULE:FUNCTION (or "
+            "PATH.py:FUNCTION): your own function of the number of classes, which is run whenever "
+            "the run is loaded."
+        ),
+    ] = None,
     image_size: ImageSize = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the train split.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images an optimizer step.")] = None,
@@ -253,6 +260,13 @@ def train(
             min=0,
         ),
     ] = 2,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also log to tensorboard, mlflow, wandb (offline unless WANDB_MODE says "
+            "otherwise) or trackio; repeatable. With --resume the same run there goes on."
+        ),
+    ] = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,
     split_column: SplitColumn = None,
@@ -322,7 +336,7 @@ def train(
         _explain(source, options, json_file, quiet)
     else:
         assert out is not None
-        _train(source, out, options, resume_run, json_file, quiet)
+        _train(source, out, options, resume_run, tuple(track or ()), json_file, quiet)
 
 
 def _explain(source: DataSource, options: Any, json_file: Path | None, quiet: bool) -> None:
@@ -339,39 +353,53 @@ def _train(
     out: Path,
     options: Any,
     resume_run: bool,
+    trackers: tuple[str, ...],
     json_file: Path | None,
     quiet: bool,
 ) -> None:
     from everyclass.terminal.training import TrainingView
     from everyclass.workflows.job import InterruptedTraining
     from everyclass.workflows.repair import RepairsUsedUp
+    from everyclass.workflows.tracking import Tracking
     from everyclass.workflows.train import resume
     from everyclass.workflows.train import train as train_run
 
-    with TrainingView(progress_console(), quiet=quiet) as view:
-        try:
-            outcome = (resume if resume_run else train_run)(
-                source, out, options, on_event=view.show
-            )
-        except InterruptedTraining as stop:
-            raise InterruptedTraining(
-                f"{stop} Everything is saved. Go on with: everyclass train {source.source} "
-                f"--out {out} --resume"
-            ) from None
-        except RepairsUsedUp as stop:
-            tell_report(out, quiet=quiet)
-            raise RepairsUsedUp(
-                f"{stop} Go on all the same with: everyclass train {source.source} --out {out} "
-                "--resume --no-repair"
-            ) from None
-        except InputError:
-            raise
-        except EveryclassError:
-            # What it failed of is in the folder; a page shows it better than one message.
-            tell_report(out, quiet=quiet)
-            raise
+    progress = progress_console()
+    again = "".join(f" --track {name}" for name in trackers)
+
+    def warn(sentence: str) -> None:
+        progress.print(sentence, style="yellow", soft_wrap=True, highlight=False, markup=False)
+
+    with Tracking(trackers, resumed=resume_run, warn=warn) as tracking:
+
+        def on_event(event: Event) -> None:
+            view.show(event)
+            tracking.on_event(event)
+
+        with TrainingView(progress, quiet=quiet) as view:
+            try:
+                outcome = (resume if resume_run else train_run)(
+                    source, out, options, on_event=on_event
+                )
+            except InterruptedTraining as stop:
+                raise InterruptedTraining(
+                    f"{stop} Everything is saved. Go on with: everyclass train {source.source} "
+                    f"--out {out} --resume{again}"
+                ) from None
+            except RepairsUsedUp as stop:
+                tell_report(out, quiet=quiet)
+                raise RepairsUsedUp(
+                    f"{stop} Go on all the same with: everyclass train {source.source} --out {out} "
+                    f"--resume --no-repair{again}"
+                ) from None
+            except InputError:
+                raise
+            except EveryclassError:
+                # What it failed of is in the folder; a page shows it better than one message.
+                tell_report(out, quiet=quiet)
+                raise
+        report_line = leave_report(out)
     write_json(json_file, outcome.evaluation.to_dict())
-    report_line = leave_report(out)
     if not quiet:
         from everyclass.terminal.evaluation import evaluation_view
 

@@ -88,7 +88,7 @@ def compare(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="'tutorial' or any timm model name."),
+        typer.Option(help="As --model of `everyclass train`."),
     ] = None,
     image_size: ImageSize = None,
     image_column: ImageColumn = None,

@@ -49,7 +49,7 @@ def crossval(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the recipe."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="'tutorial' or any timm model name.")] = None,
+    model: Annotated[str | None, typer.Option(help="As --model of `everyclass train`.")] = None,
     image_size: ImageSize = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the train split, of each training.", min=1)

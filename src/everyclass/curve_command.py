@@ -62,7 +62,7 @@ def curve(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting, the same for all."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="'tutorial' or any timm model name.")] = None,
+    model: Annotated[str | None, typer.Option(help="As --model of `everyclass train`.")] = None,
     image_size: ImageSize = None,
     image_column: ImageColumn = None,
     label_column: LabelColumn = None,

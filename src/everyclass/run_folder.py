@@ -20,6 +20,7 @@ repairs.json      alarms that were answered: cause, old and new settings, reason
 diagnosis-1.json  what the first diagnosis found, trial by trial
 recipe-1.yaml     the recipe that the training went on with; `recipe.yaml` stays what it was
 metrics-1.jsonl   the log up to the first repair, with the epochs that it made void
+tracking.json     where trackers keep this run (`--track`); tensorboard/ wandb/ are theirs
 report.html       all of it to look at, in one file
 model.onnx model.pt2 model.xml   the classifier for other programs (`everyclass export`)
 checkpoints/repair-1/   states of the training since; those before stay where they are
@@ -52,6 +53,7 @@ _WRITTEN = (
     *("evaluation.json", "predictions.csv", "checks.json", "findings.json"),
     *("conformal.json", "reliability.png", "report.html"),
     *("model.onnx", "model.int8.onnx", "model.pt2", "model.pt2.json", "model.xml", "model.bin"),
+    *("tracking.json", "tensorboard", "wandb"),
     *("repairs.json", "diagnosis-[0-9]*.json", "recipe-[0-9]*.yaml", "metrics-[0-9]*.jsonl"),
 )
 """What a run writes, as patterns, and so what --overwrite may remove."""
@@ -197,6 +199,11 @@ class RunFolder:
     def reliability_figure(self) -> Path:
         """`reliability.png`."""
         return self.path / "reliability.png"
+
+    @property
+    def tracking(self) -> Path:
+        """`tracking.json`: how trackers know this run; absent without `--track`."""
+        return self.path / "tracking.json"
 
     @property
     def evaluation(self) -> Path:

@@ -55,6 +55,19 @@ MemoryFormat = Literal["contiguous", "channels_last"]
 Device = Literal["cpu", "cuda", "mps"]
 FineTuning = Literal["head", "light", "full"]
 
+TORCHVISION = "torchvision:"
+"""How the name of one of torchvision's models begins."""
+
+
+def is_reference(model: str) -> bool:
+    """Whether a model's name refers to somebody else's code; timm's names have no colon."""
+    return ":" in model
+
+
+def is_function(model: str) -> bool:
+    """Whether it refers to a function of the user's, which is run to make the network."""
+    return is_reference(model) and not model.startswith(TORCHVISION)
+
 
 def _as_tuple(value: object) -> object:
     """`none`, `crop` and `[crop, flip]` are all ways people write a list in YAML."""
@@ -69,7 +82,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image_size: int = Field(ge=8, le=4096, description="side of the square images, pixels")
-    model: str = Field(min_length=1, description="'tutorial' or a timm model name")
+    model: str = Field(
+        min_length=1,
+        description="'tutorial', a timm model name, torchvision:NAME, or your MODULE:FUNCTION",
+    )
     pretrained: bool = Field(description="start from weights trained on ImageNet")
     weights_file: str | None = Field(description="local file with pretrained weights")
     fine_tuning: FineTuning = Field(

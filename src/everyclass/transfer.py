@@ -12,7 +12,7 @@ from typing import Any
 
 from everyclass.errors import InputError
 from everyclass.recipe import Decision
-from everyclass.settings import FineTuning, Settings
+from everyclass.settings import FineTuning, Settings, is_function
 
 LOCAL_MODEL = "tf_efficientnet_lite0"
 """What `--pretrained` trains where its weights are on this machine and no other is named."""
@@ -177,6 +177,12 @@ def refuse_contradictions(settings: Settings) -> None:
         raise InputError(
             "A file with weights is named, and pretrained weights are not wanted.",
             remedy="Leave --weights-file or --no-pretrained away.",
+        )
+    if settings.pretrained and is_function(settings.model):
+        raise InputError(
+            f"{settings.model} gives its network the weights that it begins with; --pretrained and "
+            "--weights-file are for models of timm and torchvision.",
+            remedy="Load them in that function, and leave both away.",
         )
     if settings.model == "tutorial" and settings.pretrained:
         raise InputError(

@@ -51,6 +51,7 @@ BANDS = {
     "curve_command": 6,
     "crossval_command": 6,
     "doctor_command": 6,
+    "sklearn": 6,
     "__init__": 6,
     "__main__": 6,
 }

@@ -1,4 +1,4 @@
-"""A network by name: the tutorial's CNN, or any classification model of timm.
+"""A network by name: the tutorial's CNN, any classification model of timm, or one by reference.
 
 Comes in: a name, a side, a number of classes, and where pretrained weights come from. Goes out: an
 initialised network and the statistics its weights were trained with. Trains nothing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import pickle
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,23 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from everyclass.errors import InputError
 from everyclass.imbalance.margins import CosineLinear
+from everyclass.models.fitness import refuse_unfit
 from everyclass.models.pretrained import find_weights, in_old_names, renamed
+from everyclass.models.references import made_by_function, refuse_unknown_reference, told
+from everyclass.models.torchvision_models import (
+    published_state,
+    statistics,
+    torchvision_network,
+    usual_side,
+    without_second_heads,
+)
 from everyclass.models.tutorial import TutorialCNN
 from everyclass.seeding import stream_seed
+from everyclass.settings import TORCHVISION, is_function, is_reference
 
 # Below this side a ResNet's 7x7 stride-2 stem and its max-pooling leave 1x1 features after the
 # last stage; without the pooling the same layers see four times as many positions.
@@ -65,18 +76,21 @@ def build_backbone(
     """The network called `name`, its weights drawn from the stream ("init",) of `seed`.
 
     Args:
-        name: "tutorial" or a timm model name.
+        name: "tutorial", a timm model name, "torchvision:NAME", or "MODULE:FUNCTION" as
+            `models.references` finds it; that function is run.
         side: training image side, pixels.
         n_classes: outputs, at least 2.
         seed: the run's seed.
-        pretrained: load ImageNet weights; downloaded by timm unless `weights_file` is given.
-        weights_file: local .safetensors or .pth state dict in timm's key names.
+        pretrained: load ImageNet weights; downloaded by timm or torchvision unless `weights_file`
+            is given. A user's function brings its own.
+        weights_file: local .safetensors or .pth state dict in timm's (torchvision's) key names.
         small_stem: take the stem's max-pooling out. None: below 64 px, from scratch only (weights
             trained with the pooling need it).
         cosine_head: make the last layer one of cosines, as LDAM needs it.
     Raises:
         InputError: unknown name (near names are listed), a network that takes no images of this
-            side, weights that cannot be had or do not fit.
+            side, weights that cannot be had or do not fit; for references also what
+            `models.references` and `models.fitness` refuse.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "init"))
@@ -87,22 +101,28 @@ def build_backbone(
             own = _from_scratch(network, "random (PyTorch's own)", small_stem=False)
             return replace(own, cosine_head=cosine_head)
         refuse_unknown(name)
-        network = _create(name, side, n_classes, pretrained, weights_file)
+        if is_function(name):
+            return _from_function(name, side, n_classes, cosine_head)
+        if is_reference(name):
+            network = _of_torchvision(name, side, n_classes, pretrained, weights_file)
+        else:
+            network = _create(name, side, n_classes, pretrained, weights_file)
         if cosine_head:
             _make_head_cosine(network, name, n_classes)
-        _refuse_side(network, name, side)
+        if not is_reference(name):
+            _refuse_side(network, name, side)
     wanted = side < SMALL_IMAGE and not pretrained if small_stem is None else small_stem
     changed = wanted and _drop_pooling(network)
+    maker = "torchvision" if is_reference(name) else "timm"
     if not pretrained:
-        scratch = _from_scratch(network, "random (timm's scheme)", small_stem=changed)
+        scratch = _from_scratch(network, f"random ({maker}'s scheme)", small_stem=changed)
         return replace(scratch, cosine_head=cosine_head)
-    config = _published(network)
+    mean, std, published = _expected(network, name)
     return Backbone(
         network=network,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        weights=_origin(name, weights_file)
-        or f"timm's {config.get('architecture', name)}, ImageNet, downloaded",
+        mean=mean,
+        std=std,
+        weights=_origin(name, weights_file) or f"{maker}'s {published}, ImageNet, downloaded",
         small_stem=changed,
         cosine_head=cosine_head,
     )
@@ -129,7 +149,7 @@ def last_layer(network: nn.Module, name: str, n_classes: int) -> tuple[str, nn.L
 
 
 def head_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Those of the layers that timm calls the classifier of a network of its own."""
+    """Those of the layers that timm calls the classifier; of another's network, the last layer."""
     heads = tuple(f"{layer}." for layer in _head_layers(network))
     return [one for name, one in network.named_parameters() if name.startswith(heads)]
 
@@ -152,15 +172,79 @@ def _from_scratch(network: nn.Module, weights: str, *, small_stem: bool) -> Back
 
 
 def refuse_unknown(name: str) -> None:
-    """Raise InputError, with near names, when there is no model called `name`."""
+    """Raise InputError, with near names, when there is no model called `name`. The module of a
+    user's function is imported."""
+    if is_reference(name):
+        return refuse_unknown_reference(name)
     if name == TUTORIAL or timm.is_model(name):
-        return
+        return None
     near = difflib.get_close_matches(name, [TUTORIAL, *timm.list_models()], n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise InputError(
         f"There is no model called {name!r}.{hint}",
-        remedy="Use 'tutorial' or a name that timm.list_models() shows.",
+        remedy="Use 'tutorial', a name that timm.list_models() shows, torchvision:NAME, or "
+        "MODULE:FUNCTION for a network of your own.",
     )
+
+
+def _from_function(name: str, side: int, n_classes: int, cosine_head: bool) -> Backbone:
+    network = made_by_function(name, n_classes)
+    if cosine_head:
+        _make_head_cosine(network, name, n_classes)
+    file = name.rpartition(":")[0]
+    place = str(Path(file).expanduser().resolve()) if file.endswith(".py") else None
+    place = place or getattr(sys.modules.get(file), "__file__", None)
+    refuse_unfit(
+        network, name, side=side, n_classes=n_classes, told=lambda error: told(error, place)
+    )
+    own = _from_scratch(network, f"what {name} gives them", small_stem=False)
+    return replace(own, cosine_head=cosine_head)
+
+
+def _of_torchvision(
+    name: str, side: int, n_classes: int, pretrained: bool, weights_file: str | None
+) -> nn.Module:
+    own = name.removeprefix(TORCHVISION)
+    try:
+        network = torchvision_network(own, side=side, n_classes=n_classes)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise _no_such_side(name, side, error) from error
+    if weights_file is not None:
+        _load_file(network, name, Path(weights_file))
+    elif pretrained:
+        try:
+            state = published_state(own)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _no_weights(name, error) from error
+        _take(network, name, state, f"What torchvision published for {own}")
+    refuse_unfit(
+        network,
+        name,
+        side=side,
+        n_classes=n_classes,
+        told=lambda error: told(error, None),
+        usual=usual_side(own),
+    )
+    return network
+
+
+def _expected(
+    network: nn.Module, name: str
+) -> tuple[tuple[float, float, float], tuple[float, float, float], str]:
+    """Mean and deviation that pretrained weights expect, and what their maker calls them."""
+    if is_reference(name):
+        own = name.removeprefix(TORCHVISION)
+        mean, std = statistics(own)
+    else:
+        config = _published(network)
+        own = str(config.get("architecture", name))
+        mean, std = tuple(config["mean"]), tuple(config["std"])
+    return _triple(mean), _triple(std), own
+
+
+def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _create(
@@ -181,11 +265,14 @@ def _create(
     except (OSError, RuntimeError, ValueError) as error:
         # Offline, a blocked proxy, or a model without published weights: each library below raises
         # its own kind, and a random backbone must never take their place.
-        raise InputError(
-            f"Pretrained weights for {name} could not be loaded: {_first_line(error)}",
-            remedy="Name a local file with --weights-file, or train from scratch without "
-            "--pretrained.",
-        ) from error
+        raise _no_weights(name, error) from error
+
+
+def _no_weights(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"Pretrained weights for {name} could not be loaded: {_first_line(error)}",
+        remedy="Name a local file with --weights-file, or train from scratch without --pretrained.",
+    )
 
 
 def _made(name: str, side: int, wishes: dict[str, Any]) -> nn.Module:
@@ -208,8 +295,12 @@ def _refuse_side(network: nn.Module, name: str, side: int) -> None:
 
 
 def _no_such_side(name: str, side: int, error: Exception) -> InputError:
-    published = timm.get_pretrained_cfg(name)
-    usual = "" if published is None else f" It was made for {published.input_size[-1]} px."
+    if is_reference(name):
+        side_made_for: int | None = usual_side(name.removeprefix(TORCHVISION))
+    else:
+        published = timm.get_pretrained_cfg(name)
+        side_made_for = None if published is None else published.input_size[-1]
+    usual = "" if side_made_for is None else f" It was made for {side_made_for} px."
     return InputError(
         f"{name} cannot take images of {side} px: {_first_line(error)}.{usual}",
         remedy="Choose another --image-size, or another --model.",
@@ -229,8 +320,13 @@ def _load_file(network: nn.Module, name: str, path: Path) -> None:
             f"{path} cannot be read as weights: {_first_line(error)}",
             remedy="Give a .safetensors file, or a .pth file that holds tensors alone.",
         ) from error
-    if in_old_names(state):
-        state = renamed(state)
+    _take(network, name, renamed(state) if in_old_names(state) else state, str(path))
+
+
+def _take(network: nn.Module, name: str, state: dict[str, Tensor], origin: str) -> None:
+    """All weights but the head's, each of which must find its place."""
+    if is_reference(name):
+        state = without_second_heads(state)
     head = tuple(f"{layer}." for layer in _head_layers(network))
     own = {key: value.shape for key, value in network.state_dict().items()}
     state = {key: value for key, value in state.items() if not key.startswith(head)}
@@ -244,14 +340,18 @@ def _load_file(network: nn.Module, name: str, path: Path) -> None:
     ):
         if keys:
             raise InputError(
-                f"{path} holds {len(keys)} tensors {complaint.format(name=name)} "
+                f"{origin} holds {len(keys)} tensors {complaint.format(name=name)} "
                 f"(first: {keys[0]}).",
-                remedy="Use weights of this very model, with timm's key names.",
+                remedy="Use weights of this very model and image size, with "
+                f"{'torchvision' if is_reference(name) else 'timm'}'s key names.",
             )
     network.load_state_dict(state, strict=False)
 
 
 def _head_layers(network: nn.Module) -> tuple[str, ...]:
+    if not hasattr(network, "pretrained_cfg"):
+        *_, (last, _) = network.named_parameters()
+        return (last.rpartition(".")[0],)
     layers = _published(network).get("classifier") or ()
     return (layers,) if isinstance(layers, str) else tuple(layers)
 

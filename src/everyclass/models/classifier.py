@@ -21,6 +21,9 @@ LEAST_CHANNELS = 8
 """Of a 1x1 convolution with a stride, from which its backward pass is safe in the channels-last
 format: with 1 to 5 it has been seen to write past its memory, with 8 and more it has not."""
 
+_CONTIGUOUS = "everyclass_contiguous"
+"""Attribute of a network that was seen to fail with channels last in memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
@@ -93,13 +96,9 @@ class Classifier(nn.Module):
         Raises:
             InputError: channels-last for a network that cannot be trained so.
         """
-        if channels_last and not suits_channels_last(self.network):
-            raise InputError(
-                "The network has a 1x1 convolution with a stride on fewer than "
-                f"{LEAST_CHANNELS} channels, whose backward pass writes past its memory in the "
-                "channels-last format (torch 2.14.1, on a processor).",
-                remedy="Set memory_format to contiguous.",
-            )
+        obstacle = channels_last_obstacle(self.network) if channels_last else None
+        if obstacle is not None:
+            raise InputError(f"The network {obstacle}.", remedy="Set memory_format to contiguous.")
         self.channels_last = channels_last
         self.to(memory_format=self.memory_format)
 
@@ -137,17 +136,38 @@ class Classifier(nn.Module):
         return logits.float()
 
 
+def mark_contiguous(network: nn.Module) -> None:
+    """Note on a network that it was tried with channels last in memory, and failed."""
+    setattr(network, _CONTIGUOUS, True)
+
+
 def suits_channels_last(network: nn.Module) -> bool:
-    """Whether the network may be trained with channels last in memory: not with 1x1 convolutions of
-    a stride on few channels, whose backward pass has been seen to crash the process so (torch
-    2.14.1, on a processor)."""
-    return not any(
+    """Whether the network may be trained with channels last in memory."""
+    return channels_last_obstacle(network) is None
+
+
+def channels_last_obstacle(network: nn.Module) -> str | None:
+    """Why a network may not be trained with channels last in memory, to follow "The network";
+    None where it may.
+
+    The backward pass of 1x1 convolutions of a stride on few channels has been seen to crash the
+    process so (torch 2.14.1, on a processor).
+    """
+    if getattr(network, _CONTIGUOUS, False):
+        return "fails when its inputs lie channels-last in memory"
+    if any(
         isinstance(module, nn.Conv2d)
         and module.kernel_size == (1, 1)
         and module.stride != (1, 1)
         and module.in_channels < LEAST_CHANNELS
         for module in network.modules()
-    )
+    ):
+        return (
+            f"has a 1x1 convolution with a stride on fewer than {LEAST_CHANNELS} channels, whose "
+            "backward pass writes past its memory in the channels-last format (torch 2.14.1, on a "
+            "processor)"
+        )
+    return None
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

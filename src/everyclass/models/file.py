@@ -2,12 +2,15 @@
 
 Comes in and goes out: a `Classifier` with what is needed to use it honestly: classes in order,
 preprocessing, decision (priors, temperature, post-hoc adjustment), versions. Loading runs no
-pickle and downloads nothing.
+pickle and downloads nothing. Where the network was made by a user's function the contract holds the
+reference to it, and loading runs that function (and imports its module): nothing else of a run is
+ever executed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +25,14 @@ from everyclass.models.backbones import build_backbone
 from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.models.decision import Decision
 from everyclass.run_folder import write_atomically
+from everyclass.settings import is_function
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 CONTRACT = "model.json"
+
+ANSWERS_MAY_DIFFER = 0.01
+"""Of the largest logit: what other machines and devices compute otherwise, with much to spare."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +58,8 @@ class SavedModel:
 def save_model(folder: Path, model: SavedModel) -> None:
     """Write both files, each atomically; the contract last, so it never names absent weights."""
     tensors = {
-        key: value.detach().cpu().contiguous()
+        # Copies: tensors that share memory (tied weights) would be refused.
+        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in model.classifier.state_dict().items()
     }
     write_atomically(folder / WEIGHTS, safetensors.torch.save(tensors))
@@ -60,6 +68,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
         "model": model.name,
         "small_stem": model.small_stem,
         **({"cosine_head": True} if model.cosine_head else {}),
+        **({"answers": _answers(model.classifier)} if is_function(model.name) else {}),
         "classes": list(model.classes),
         "input": "uint8 RGB, (B, 3, H, W), any size; resizing and normalisation are inside",
         "preprocessing": model.classifier.preprocessing.to_dict(),
@@ -74,7 +83,8 @@ def load_model(folder: Path) -> SavedModel:
     """The model in `folder`, in evaluation mode, on the CPU.
 
     Raises:
-        InputError: files missing or damaged, a newer format, weights that do not fit the contract.
+        InputError: files missing or damaged, a newer format, weights that do not fit the contract;
+            the user's function that made the network is not there, or gives another one.
     """
     contract = _read_contract(folder / CONTRACT)
     try:
@@ -89,16 +99,23 @@ def load_model(folder: Path) -> SavedModel:
             where=str(folder / CONTRACT),
             remedy="Restore the file, or train again.",
         ) from error
-    backbone = build_backbone(
-        name,
-        side=preprocessing.side,
-        n_classes=len(classes),
-        seed=0,
-        small_stem=small_stem,
-        cosine_head=cosine_head,
-    )
+    try:
+        backbone = build_backbone(
+            name,
+            side=preprocessing.side,
+            n_classes=len(classes),
+            seed=0,
+            small_stem=small_stem,
+            cosine_head=cosine_head,
+        )
+    except InputError as error:
+        if not is_function(name):
+            raise
+        raise InputError(error.what, where=str(folder / CONTRACT), remedy=error.remedy) from error
     classifier = Classifier(backbone.network, preprocessing)
     _load_weights(classifier, folder / WEIGHTS)
+    if is_function(name):
+        _refuse_other_answers(classifier.eval(), contract.get("answers"), name, folder / CONTRACT)
     return SavedModel(
         classifier=classifier.eval(),
         name=name,
@@ -107,6 +124,36 @@ def load_model(folder: Path) -> SavedModel:
         decision=decision,
         cosine_head=cosine_head,
     )
+
+
+def _answers(classifier: Classifier) -> list[list[float]]:
+    """Logits of two images of noise: what the function of a user is to give again at loading."""
+    side = classifier.preprocessing.side
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8, generator=generator)
+    training = classifier.training
+    with torch.no_grad():
+        logits = classifier.eval()(images.to(classifier.mean.device))
+    classifier.train(training)
+    answers: list[list[float]] = logits.cpu().tolist()
+    return answers
+
+
+def _refuse_other_answers(classifier: Classifier, wanted: Any, name: str, path: Path) -> None:
+    """Weights fit a function that was edited since as well, as long as it has the same layers."""
+    if wanted is None:
+        return
+    told, found = torch.tensor(wanted), torch.tensor(_answers(classifier))
+    difference = float((told - found).abs().max()) if told.shape == found.shape else math.inf
+    largest = float(told.abs().max())
+    if not difference <= ANSWERS_MAY_DIFFER * max(1.0, largest):
+        raise InputError(
+            f"{name} gives another network than the one that was trained: with the same weights "
+            f"its logits of two images of noise differ by {difference:.3g} (the largest was "
+            f"{largest:.3g}).",
+            where=str(path),
+            remedy="Put the code back as it was at the training, or train again.",
+        )
 
 
 def _read_contract(path: Path) -> dict[str, Any]:

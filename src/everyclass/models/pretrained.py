@@ -16,6 +16,8 @@ from types import MappingProxyType
 import timm
 from torch import Tensor
 
+from everyclass.models.torchvision_models import cached_weights, usual_side
+from everyclass.settings import TORCHVISION, is_function, is_reference
 from everyclass.transfer import LocalWeights
 
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -83,8 +85,11 @@ def find_weights(name: str) -> LocalWeights | None:
     What timm itself downloaded goes first: it is what `--pretrained` would load.
 
     Args:
-        name: a timm model name, with or without a tag; unknown names have no weights.
+        name: a timm model name, with or without a tag, or a reference; unknown names have no
+            weights, and a user's function brings its own.
     """
+    if is_reference(name):
+        return None if is_function(name) else _in_torch_cache(name)
     return _in_cache(name) or _in_package(name)
 
 
@@ -186,6 +191,21 @@ def _in_cache(name: str) -> LocalWeights | None:
                 **_published(name),
             )
     return None
+
+
+def _in_torch_cache(name: str) -> LocalWeights | None:
+    """What torchvision would download, where torch has it already."""
+    own = name.removeprefix(TORCHVISION)
+    path = cached_weights(own)
+    if path is None:
+        return None
+    return LocalWeights(
+        model=name,
+        path=str(path),
+        source="torchvision, downloaded before",
+        licence="not stated",
+        side=usual_side(own),
+    )
 
 
 def _published(name: str) -> dict[str, int]:

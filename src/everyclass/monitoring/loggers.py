@@ -1,7 +1,7 @@
 """The monitor's scalars, sent to the logger that somebody uses already.
 
-Comes in: names and numbers with their step. Goes out: calls of TensorBoard, W&B or MLflow, given as
-objects, so that none of them is imported here. Knows no loop.
+Comes in: names and numbers with their step. Goes out: calls of TensorBoard, W&B, MLflow or Trackio,
+given as objects, so that none of them is imported here. Knows no loop.
 """
 
 from __future__ import annotations
@@ -79,8 +79,23 @@ class MlflowLogger:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(_mlflow_name(name), value, now, step) for name, value in scalars.items()]
+        metrics = [Metric(mlflow_name(name), value, now, step) for name, value in scalars.items()]
         self._client.log_batch(self._run_id, metrics=metrics)
+
+
+class TrackioLogger:
+    """Metrics of a Trackio run.
+
+    Args:
+        run: what `trackio.init()` gave.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = _with_method(run, "log", "a Trackio run")
+
+    def log(self, scalars: Mapping[str, float], step: int) -> None:
+        """One row."""
+        self._run.log(dict(scalars), step=step)
 
 
 class LogEvery:
@@ -127,7 +142,8 @@ class LogEvery:
             self._sent = step
 
 
-def _mlflow_name(name: str) -> str:
+def mlflow_name(name: str) -> str:
+    """The name with those characters that MLflow refuses replaced by their code."""
     return re.sub(r"[^\w\-. /]", lambda found: f"_{ord(found[0]):x}_", name, flags=re.ASCII)
 
 

@@ -20,6 +20,7 @@ from everyclass.models.file import WEIGHTS, SavedModel
 from everyclass.models.pretrained import find_weights
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
+from everyclass.settings import is_function, is_reference
 
 FORMAT = 1
 
@@ -86,7 +87,9 @@ def _pretrained(run: RunFolder, name: str) -> dict[str, str] | str:
         named = file.reason if "licence" in file.reason else "not stated"
         return {"source": Path(str(file.value)).name, "licence": named}
     if not decisions["pretrained"].value:
-        return "none: trained from scratch"
+        return f"what {name} gives" if is_function(name) else "none: trained from scratch"
+    if is_reference(name):
+        return {"source": name, "licence": "not stated"}
     published = timm.get_pretrained_cfg(name)
     return {
         "source": str(getattr(published, "hf_hub_id", None) or f"timm's {name}"),

@@ -389,7 +389,10 @@ class _Fit:
     def _weights(self) -> bytes:
         source = self.average.module if self.average is not None else self.job.classifier
         return safetensors.torch.save(
-            {key: value.detach().cpu().contiguous() for key, value in source.state_dict().items()}
+            {  # copies: tensors that share memory (tied weights) would be refused
+                key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for key, value in source.state_dict().items()
+            }
         )
 
     def _save(self, clock: Clock) -> None:

@@ -19,7 +19,7 @@ from everyclass.images.audit_values import Audit
 from everyclass.images.store import ImageStore
 from everyclass.images.table import ImageTable
 from everyclass.models.backbones import Backbone, build_backbone, last_layer, refuse_unknown
-from everyclass.models.classifier import Classifier, Preprocessing, suits_channels_last
+from everyclass.models.classifier import Classifier, Preprocessing, channels_last_obstacle
 from everyclass.models.freezing import early_parameters, freeze
 from everyclass.models.pretrained import find_weights
 from everyclass.recipe import Recipe
@@ -394,9 +394,9 @@ def _backbone(settings: Settings, table: ImageTable) -> Backbone:
 def _with_backbone_facts(recipe: Recipe, backbone: Backbone) -> Recipe:
     """What only the network knows: its statistics, and how it may lie in memory."""
     own = next(one for one in recipe.decisions if one.name == "memory_format")
-    if own.origin == "default" and not suits_channels_last(backbone.network):
-        reason = "channels-last has been seen to crash strided 1x1 convolutions of few channels"
-        recipe = recipe.with_value("memory_format", "contiguous", reason)
+    obstacle = channels_last_obstacle(backbone.network)
+    if own.value == "channels_last" and obstacle is not None:
+        recipe = recipe.with_value("memory_format", "contiguous", f"the network {obstacle}")
     if recipe.settings.normalisation != "backbone" or backbone.mean is None:
         return recipe
     reason = f"what {backbone.weights} was trained with"
