@@ -163,7 +163,7 @@ def clocks_around_training(clocks: Clocks) -> Iterator[None]:
     from everyclass.monitoring.monitor import Monitor
     from everyclass.run_folder import RunFolder
     from everyclass.training import steps
-    from everyclass.workflows import fit
+    from everyclass.workflows import fit, stepper
     from everyclass.workflows.epoch import EpochSums
 
     watched = ("observe", "advance", "findings", "summary", "observe_evaluation", "end_evaluation")
@@ -172,7 +172,7 @@ def clocks_around_training(clocks: Clocks) -> Iterator[None]:
         (Classifier, "prepare", "normalisation"),
         (steps, "augment", "augmentation"),
         (Classifier, "forward", "forward"),
-        (fit._Fit, "_loss", "loss"),
+        (stepper.Stepper, "_loss", "loss"),
         (Fabric, "backward", "backward"),
         (_FabricOptimizer, "step", "optimizer"),
         (Optimizer, "zero_grad", "optimizer"),
@@ -192,8 +192,8 @@ def clocks_around_training(clocks: Clocks) -> Iterator[None]:
             )
         gather = clocks.around(ImageStore.gather, "gather", beside=BESIDE)
         stack.enter_context(patch.object(ImageStore, "gather", gather))
-        batches = clocks.each(fit.training_batches, "waiting for batches")
-        stack.enter_context(patch.object(fit, "training_batches", batches))
+        batches = clocks.each(stepper.training_batches, "waiting for batches")
+        stack.enter_context(patch.object(stepper, "training_batches", batches))
         yield
 
 

@@ -93,6 +93,10 @@ def _options(
     # `run` runs as plain Python would.
     if context.invoked_subcommand != "run":
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if context.invoked_subcommand not in ("run", "train"):
+        from everyclass.workflows.launched import refuse_several
+
+        refuse_several(str(context.invoked_subcommand))
 
 
 @app.command()
@@ -340,8 +344,10 @@ def train(
 
 
 def _explain(source: DataSource, options: Any, json_file: Path | None, quiet: bool) -> None:
+    from everyclass.workflows.launched import refuse_several
     from everyclass.workflows.train import explain
 
+    refuse_several("train --explain")
     decided = explain(source, options, on_event=_audit_counter(quiet))
     write_json(json_file, {d.name: d.value for d in decided.decisions})
     if not quiet:
@@ -358,19 +364,21 @@ def _train(
     quiet: bool,
 ) -> None:
     from everyclass.terminal.training import TrainingView
+    from everyclass.workflows.follow import Followed
     from everyclass.workflows.job import InterruptedTraining
+    from everyclass.workflows.launched import find_launch
     from everyclass.workflows.repair import RepairsUsedUp
     from everyclass.workflows.tracking import Tracking
-    from everyclass.workflows.train import resume
-    from everyclass.workflows.train import train as train_run
+    from everyclass.workflows.train_together import NothingToShow, train_together
 
-    progress = progress_console()
+    progress, launch = progress_console(), find_launch()
     again = "".join(f" --track {name}" for name in trackers)
+    own = trackers if launch.rank == 0 else ()
 
     def warn(sentence: str) -> None:
         progress.print(sentence, style="yellow", soft_wrap=True, highlight=False, markup=False)
 
-    with Tracking(trackers, resumed=resume_run, warn=warn) as tracking:
+    with Tracking(own, resumed=resume_run or launch.restarted, warn=warn) as tracking:
 
         def on_event(event: Event) -> None:
             view.show(event)
@@ -378,9 +386,9 @@ def _train(
 
         with TrainingView(progress, quiet=quiet) as view:
             try:
-                outcome = (resume if resume_run else train_run)(
-                    source, out, options, on_event=on_event
-                )
+                outcome = train_together(source, out, options, go_on=resume_run, on_event=on_event)
+            except Followed as ended:
+                raise typer.Exit(ended.code) from None
             except InterruptedTraining as stop:
                 raise InterruptedTraining(
                     f"{stop} Everything is saved. Go on with: everyclass train {source.source} "
@@ -396,8 +404,13 @@ def _train(
                 raise
             except EveryclassError:
                 # What it failed of is in the folder; a page shows it better than one message.
-                tell_report(out, quiet=quiet)
+                if launch.rank == 0:
+                    tell_report(out, quiet=quiet)
                 raise
+        if isinstance(outcome, NothingToShow):
+            if outcome.sentence and not quiet:
+                progress.print(outcome.sentence, soft_wrap=True)
+            return
         report_line = leave_report(out)
     write_json(json_file, outcome.evaluation.to_dict())
     if not quiet:

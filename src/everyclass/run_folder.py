@@ -287,6 +287,18 @@ class RunFolder:
             )
         return cls(path)
 
+    @staticmethod
+    def is_run(path: Path) -> bool:
+        """Whether a run was begun at `path`; one that only waits to be published is."""
+        if path.is_dir():
+            _finish_publishing(path)
+        return (path / _STARTED).exists()
+
+    @staticmethod
+    def in_preparation(path: Path) -> bool:
+        """Whether a run was being prepared for `path` and never published."""
+        return (path / _PREPARING).exists()
+
     def write_bytes(self, path: Path, content: bytes) -> None:
         """Write bytes atomically."""
         write_atomically(path, content)

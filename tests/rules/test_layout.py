@@ -76,6 +76,7 @@ TORCH_FREE_MODULES = {
         "terminal.audit",
     ),
     *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
+    "workflows.launched",
     # A torch that cannot be loaded is what it is there to tell.
     *("workflows.doctor", "workflows.doctor_machine", "workflows.doctor_packages"),
     *("workflows.doctor_trial", "workflows.doctor_values", "terminal.doctor"),

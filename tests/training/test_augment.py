@@ -72,3 +72,14 @@ def test_the_generator_decides() -> None:
     torch.manual_seed(99)  # the global stream must not matter
     assert torch.equal(first, augment(inputs(), kinds, generator(5)))
     assert not torch.equal(first, augment(inputs(), kinds, generator(6)))
+
+
+def test_a_share_of_a_batch_changes_as_it_does_in_the_batch() -> None:
+    inputs = torch.rand(7, 3, 16, 16)
+    kinds = ("crop", "flip", "vertical-flip", "quarter-turns", "rotation")
+    whole, alone = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
+    expected = augment(inputs, kinds, whole)
+    own = slice(1, 7, 3)
+    found = augment(inputs[own], kinds, alone, among=(own, 7))
+    torch.testing.assert_close(found, expected[own])
+    assert torch.equal(whole.get_state(), alone.get_state())

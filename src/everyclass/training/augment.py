@@ -25,7 +25,13 @@ SMALLEST_CROP = 0.75  # of the side: 56 % of the area at least, so that the obje
 LARGEST_ROTATION_DEGREES = 20.0
 
 
-def augment(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Generator) -> Tensor:
+def augment(
+    inputs: Tensor,
+    kinds: Sequence[Augmentation],
+    generator: torch.Generator,
+    *,
+    among: tuple[slice, int] | None = None,
+) -> Tensor:
     """Augmented inputs.
 
     - crop: a square of 75 to 100 % of the side, anywhere, enlarged to the whole.
@@ -37,19 +43,21 @@ def augment(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Gene
         inputs: (B, 3, S, S) float.
         kinds: which changes; the order does not matter.
         generator: a CPU generator.
+        among: places of the inputs in a larger batch, and its size: each is changed as it would be
+            there, and the generator moves on as far. None where they are all.
     Returns:
         (B, 3, S, S), a new tensor unless `kinds` is empty.
     """
-    size = inputs.shape[0]
+    own, size = (slice(None), inputs.shape[0]) if among is None else among
     if "flip" in kinds:
-        inputs = _mirror(inputs, 3, torch.rand(size, generator=generator))
+        inputs = _mirror(inputs, 3, torch.rand(size, generator=generator)[own])
     if "vertical-flip" in kinds:
-        inputs = _mirror(inputs, 2, torch.rand(size, generator=generator))
+        inputs = _mirror(inputs, 2, torch.rand(size, generator=generator)[own])
     if "quarter-turns" in kinds:
         turns = torch.randint(4, (size,), generator=generator)
-        inputs = _quarter_turns(inputs, turns)
+        inputs = _quarter_turns(inputs, turns[own])
     if "crop" in kinds or "rotation" in kinds:
-        inputs = _affine(inputs, kinds, generator)
+        inputs = _affine(inputs, _matrices(size, kinds, generator)[own])
     return inputs
 
 
@@ -99,8 +107,8 @@ def _quarter_turns(inputs: Tensor, turns: Tensor) -> Tensor:
     return torch.where(turns >= 2, odd.flip((2, 3)), odd)
 
 
-def _affine(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Generator) -> Tensor:
-    size = inputs.shape[0]
+def _matrices(size: int, kinds: Sequence[Augmentation], generator: torch.Generator) -> Tensor:
+    """(size, 2, 3) float32, where each pixel comes from."""
     scale = torch.ones(size)
     shift = torch.zeros(size, 2)
     angle = torch.zeros(size)
@@ -112,14 +120,17 @@ def _affine(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Gene
         largest = math.radians(LARGEST_ROTATION_DEGREES)
         angle = (2 * torch.rand(size, generator=generator) - 1) * largest
     cosine, sine = scale * torch.cos(angle), scale * torch.sin(angle)
-    matrix = torch.stack(
+    return torch.stack(
         [
             torch.stack([cosine, -sine, shift[:, 0]], dim=1),
             torch.stack([sine, cosine, shift[:, 1]], dim=1),
         ],
         dim=1,
-    ).to(inputs.dtype)
-    matrix = _beside(matrix, inputs)
+    )
+
+
+def _affine(inputs: Tensor, matrices: Tensor) -> Tensor:
+    matrix = _beside(matrices.to(inputs.dtype), inputs)
     grid = functional.affine_grid(matrix, list(inputs.shape), align_corners=False)
     return functional.grid_sample(
         inputs, grid, mode="bilinear", padding_mode="reflection", align_corners=False
@@ -129,5 +140,5 @@ def _affine(inputs: Tensor, kinds: Sequence[Augmentation], generator: torch.Gene
 def _beside(drawn: Tensor, inputs: Tensor) -> Tensor:
     """What was drawn, on the device of the inputs; a graphics card is not waited for."""
     if inputs.device.type == "cuda":
-        return drawn.pin_memory().to(inputs.device, non_blocking=True)
+        return drawn.contiguous().pin_memory().to(inputs.device, non_blocking=True)
     return drawn.to(inputs.device)

@@ -30,14 +30,16 @@ class Batch:
     Args:
         step: the optimizer step it belongs to.
         rows: (B,) int64, rows of the table.
-        images: (B, 3, S, S) uint8.
+        images: (B, 3, S, S) uint8; (n, 3, S, S) where `places` says of which.
         targets: (B,) int64.
+        places: (n,) int64, in the batch, of the images that this process has; None = all.
     """
 
     step: int
     rows: Rows
     images: Tensor
     targets: Tensor
+    places: Rows | None = None
 
 
 def steps_per_epoch(n_images: int, batch_size: int) -> int:
@@ -58,6 +60,7 @@ def training_batches(
     first_step: int,
     n_steps: int,
     pinned: bool = False,
+    places: Callable[[int], Rows] | None = None,
 ) -> Iterator[Batch]:
     """Batches of the steps first_step to n_steps - 1.
 
@@ -71,6 +74,7 @@ def training_batches(
         n_images: draws an epoch.
         batch_size: images a batch.
         pinned: in page-locked memory, from where a graphics card copies while it computes.
+        places: size of a batch -> places of the images that are read of it; None = all.
     """
     per_epoch = steps_per_epoch(n_images, batch_size)
     orders: dict[int, Rows] = {}
@@ -83,10 +87,12 @@ def training_batches(
         return orders[epoch][position * batch_size : (position + 1) * batch_size]
 
     def load(step: int, rows: Rows) -> Batch:
-        images, targets = to_images(read(rows)), torch.from_numpy(labels[rows])
+        own = None if places is None else places(len(rows))
+        images = to_images(read(rows if own is None else rows[own]))
+        targets = torch.from_numpy(labels[rows])
         if pinned:
             images, targets = images.pin_memory(), targets.pin_memory()
-        return Batch(step=step, rows=rows, images=images, targets=targets)
+        return Batch(step=step, rows=rows, images=images, targets=targets, places=own)
 
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches") as pool:
         waiting: deque[Future[Batch]] = deque()

@@ -8,6 +8,7 @@ between two steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,10 @@ from torch.optim.swa_utils import AveragedModel
 from everyclass.imbalance.mixing import Mixed
 from everyclass.seeding import stream_seed
 from everyclass.training.augment import Augmentation, augment
+from everyclass.training.batch_statistics import WholeBatchNorms
 from everyclass.training.batches import Batch
 from everyclass.training.optim import RATE_FACTOR
+from everyclass.training.processes import ALONE, Processes, Share, parts_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Mix = Callable[[Tensor, Tensor, torch.Generator], Mixed]
@@ -35,6 +38,9 @@ is watched, and its accuracy on training images counted."""
 class StepResult:
     """What one optimizer step did. Reading a tensor's value waits for the device; the loop
     itself never does.
+
+    Where several processes share the batch, loss and logits are those of the whole batch on the
+    first one; on the others they are of their own share.
 
     Args:
         batch: what was trained on.
@@ -67,6 +73,7 @@ def steps(
     augmentation: Sequence[Augmentation] = (),
     mix: Mix | None = None,
     average: AveragedModel | None = None,
+    processes: Processes = ALONE,
 ) -> Iterator[StepResult]:
     """Train on each batch and yield what happened.
 
@@ -87,10 +94,14 @@ def steps(
         mix: what is done, after augmentation, to `MIXED_SHARE` of the batches; each of the parts
             that `accumulation` makes is mixed by itself.
         average: updated after every step.
+        processes: that share each batch, `model` then averaging their gradients. The step is that
+            of one process, to rounding, but for dropout: each process draws its own.
     """
+    norms = WholeBatchNorms(model) if processes.several else None
+    own_stream = (processes.rank,) if processes.rank else ()
     for batch in batches:
         model.train()
-        torch.manual_seed(stream_seed(seed, "dropout", batch.step))
+        torch.manual_seed(stream_seed(seed, "dropout", batch.step, *own_stream))
         generator = torch.Generator().manual_seed(stream_seed(seed, "augment", batch.step))
         learning_rate = rate(batch.step)
         for group in optimizer.param_groups:
@@ -100,27 +111,40 @@ def steps(
         targets = fabric.to_device(batch.targets)
         mixer = torch.Generator().manual_seed(stream_seed(seed, "mix", batch.step))
         mixes = mix is not None and float(torch.rand((), generator=mixer)) < MIXED_SHARE
-        size = len(targets)
+        size, read = len(targets), 0
+        parts = parts_of(size, accumulation)
         total = torch.zeros((), device=targets.device)
         logits = []
-        for part in torch.arange(size).tensor_split(min(accumulation, size)):
-            low, high = int(part[0]), int(part[-1]) + 1
+        for low, high in parts:
+            share = processes.share(high - low)
             change = _Change(augmentation, generator, mix if mixes else None, mixer)
-            change.targets = targets[low:high]
-            outputs = model(images[low:high], change)
-            part_loss = loss(outputs, change.targets) * ((high - low) / size)
-            fabric.backward(part_loss)
+            if batch.places is None:
+                own = images[low:high]
+                change.begin(targets[low:high], takes=share if processes.several else None)
+            else:
+                own = images[read : read + share.n]
+                change.begin(targets[low:high][share.places], among=(share.places, high - low))
+                read += share.n
+            whole = nullcontext() if norms is None else norms.over_all(counted=share.counted)
+            with whole, fabric.no_backward_sync(model, enabled=high < size):
+                outputs = model(own, change)
+                part_loss = loss(outputs, change.targets) * (share.n_counted / size)
+                # The gradients of all processes are averaged; theirs are to be added.
+                fabric.backward(part_loss * processes.size)
             total += part_loss.detach()
-            logits.append(outputs.detach())
+            logits.append(outputs.detach()[: share.n_counted])
         if clip_norm > 0:
             fabric.clip_gradients(model, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
         optimizer.step()
         if average is not None:
             average.update_parameters(model)
+        together = torch.cat(logits)
+        if processes.several:
+            together, total = processes.whole_step(together, total, parts)
         yield StepResult(
             batch=batch,
             loss=total,
-            logits=torch.cat(logits),
+            logits=together,
             targets=targets,
             learning_rate=learning_rate,
             mixed=mixes,
@@ -144,11 +168,31 @@ class _Change:
         mixer: torch.Generator,
     ) -> None:
         self._kinds, self._generator, self._mix, self._mixer = kinds, generator, mix, mixer
+        self._among: tuple[slice, int] | None = None
+        self._takes: Share | None = None
+
+    def begin(
+        self,
+        targets: Tensor,
+        *,
+        among: tuple[slice, int] | None = None,
+        takes: Share | None = None,
+    ) -> None:
+        """Say what the inputs are.
+
+        Args:
+            targets: of the inputs to come.
+            among: their places in a larger pass, and its size.
+            takes: what is left of them in the end; all when left out. Only in whole can images be
+                mixed: their partners may be another process's.
+        """
+        self.targets, self._among, self._takes = targets, among, takes
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        inputs = augment(inputs, self._kinds, self._generator)
-        if self._mix is None:
-            return inputs
-        mixed = self._mix(inputs, self.targets, self._mixer)
-        self.targets = mixed.targets
-        return mixed.images
+        inputs = augment(inputs, self._kinds, self._generator, among=self._among)
+        if self._mix is not None:
+            mixed = self._mix(inputs, self.targets, self._mixer)
+            inputs, self.targets = mixed.images, mixed.targets
+        if self._takes is not None:
+            inputs, self.targets = inputs[self._takes.places], self.targets[self._takes.places]
+        return inputs

@@ -94,7 +94,8 @@ def measured(
             if seconds < LEAST_SECONDS:
                 return recipe
             budget = min(MOST_SECONDS, SHARE * seconds) / (len(changes) + 1)
-            return _with_reasons(recipe, *contest.held(plain, changes, budget))
+            held = contest.held(plain, changes, budget)
+            return _with_reasons(recipe, *held, batch=images_a_step(job))
     except RuntimeError:
         return recipe  # not even the plain way can be had here; the training will tell why
     finally:
@@ -154,12 +155,17 @@ def _first_batch(job: Job, n_train: int) -> Batch:
         job.table.labels(),
         order,
         n_images=n_train,
-        batch_size=job.settings.batch_size,
+        batch_size=images_a_step(job),
         first_step=0,
         n_steps=1,
         pinned=job.settings.device == "cuda",
     )
     return next(batches)
+
+
+def images_a_step(job: Job) -> int:
+    """That one process computes."""
+    return -(-job.settings.batch_size // job.processes.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,10 +265,13 @@ class _Contest:
 
 
 def _with_reasons(
-    recipe: Recipe, way: Way, trials: list[_Trial], against_plain: Duel | None
+    recipe: Recipe, way: Way, trials: list[_Trial], against_plain: Duel | None, *, batch: int
 ) -> Recipe:
-    """The values of `way`; a setting's reasons are the trials that changed it, the last first."""
-    batch = recipe.settings.batch_size
+    """The values of `way`; a setting's reasons are the trials that changed it, the last first.
+
+    Args:
+        batch: images a step that was timed.
+    """
     reasons = dict[str, list[str]]()
     for trial in trials:
         reason = _reason(trial, batch)

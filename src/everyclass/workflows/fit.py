@@ -12,23 +12,20 @@ import io
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from lightning_fabric import Fabric
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from everyclass.contracts import Verdict
 from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
 from everyclass.monitoring.summary import Summary
 from everyclass.run_folder import write_atomically
-from everyclass.training.batches import Batch, Rows, steps_per_epoch, to_images, training_batches
-from everyclass.training.steps import StepResult, steps
+from everyclass.training.batches import Batch, to_images
+from everyclass.training.steps import StepResult
 from everyclass.workflows.clock import Clock
 from everyclass.workflows.epoch import (
     EpochSums,
@@ -48,19 +45,16 @@ from everyclass.workflows.events import (
     TrainingStarted,
 )
 from everyclass.workflows.first_check import checked_images, first_check
-from everyclass.workflows.inference import logits_of, make_fabric
 from everyclass.workflows.job import (
     Fitted,
     InterruptedTraining,
     Job,
     NonFiniteLoss,
     Progress,
-    optimizer_of,
-    rate_course,
 )
 from everyclass.workflows.later import Later
-from everyclass.workflows.mixing import mix_of
 from everyclass.workflows.probe import begin_with_head
+from everyclass.workflows.stepper import Stepper, read_state
 
 LOOK_STEPS = 16
 """Steps between two looks at the watch; at 1, 2, 4 and 8 there is one too. Looks read what waits,
@@ -102,7 +96,7 @@ def fit(
         progress=fitting.progress,
         alarm=alarm,
         failure=failure,
-        optimizer=fitting.optimizer.optimizer,
+        optimizer=fitting.stepper.optimizer.optimizer,
     )
 
 
@@ -113,48 +107,23 @@ class _Fit:
     job: Job
     on_event: Callable[[Event], None]
     alarms: frozenset[Verdict]
-    fabric: Fabric = field(init=False)
-    model: Any = field(init=False)
-    optimizer: Any = field(init=False)
-    average: AveragedModel | None = field(init=False)
+    stepper: Stepper = field(init=False)
     progress: Progress = field(init=False, default_factory=Progress)
     sums: EpochSums = field(init=False)
     monitor: Monitor = field(init=False)
     watch: Summary = field(init=False)
     asked: bool = field(init=False, default=True)
-    train_rows: Rows = field(init=False)
-    val_rows: Rows = field(init=False)
-    labels: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        settings, table = self.job.settings, self.job.table
-        torch.set_num_threads(settings.threads)
-        self.fabric = make_fabric(device=settings.device, precision=settings.precision)
-        optimizer = optimizer_of(settings, self.job.classifier)
-        self.model, self.optimizer = self.fabric.setup(self.job.classifier, optimizer)
-        self.average = None
-        if settings.ema_decay > 0:
-            self.average = AveragedModel(
-                self.job.classifier,
-                multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay),  # type: ignore[no-untyped-call]
-                use_buffers=True,
-            )
-        codes = table.split_codes()
-        self.labels = table.labels()
-        self.train_rows = np.flatnonzero(codes == 0).astype(np.int64)
-        self.val_rows = np.flatnonzero(codes == 1).astype(np.int64)
+        self.stepper = Stepper(self.job)
         self.sums = self._no_sums()
 
     def _no_sums(self) -> EpochSums:
-        return EpochSums.zero(len(self.job.table.classes), self.fabric.device)
+        return EpochSums.zero(len(self.job.table.classes), self.stepper.fabric.device)
 
     @property
     def per_epoch(self) -> int:
-        return steps_per_epoch(len(self.train_rows), self.job.settings.batch_size)
-
-    @property
-    def n_steps(self) -> int:
-        return self.per_epoch * self.job.settings.epochs
+        return self.stepper.per_epoch
 
     def run(self, checkpoint: bytes | None, stop: Callable[[], bool]) -> Finding | None:
         """Train; the alarm that ended it, None at the end."""
@@ -164,13 +133,14 @@ class _Fit:
         alarm = self._alarm() if first_step and self._look_due() else None
         if alarm is not None:
             return alarm  # it was interrupted between the alarm and what was to follow
-        batches = self._batches(first_step)
+        until = first_step if self._stale() else self.stepper.n_steps
+        batches = self.stepper.batches(n_steps=until)
         if first_step == 0:
             batches = self._checked(batches)
         clock = Clock(first_step=first_step)
         previous: tuple[StepResult, Later] | None = None
         # Ctrl-C during a save must not leave through the middle: `stop` is only asked here.
-        for result in self._steps(batches):
+        for result in self.stepper.results(batches):
             if previous is not None:
                 self._refuse_non_finite(*previous)
             previous = result, Later(result.loss)
@@ -208,7 +178,10 @@ class _Fit:
             self.progress.good_steps = ()  # those checkpoints are of the training that was left
             write_atomically(self.job.run.best_weights, self._weights())
         else:
-            begin_with_head(self.job, fabric=self.fabric, stop=stop, on_event=self.on_event)
+            fabric = self.stepper.fabric
+            begin_with_head(self.job, fabric=fabric, stop=stop, on_event=self.on_event)
+        self.stepper.step, self.stepper.resumed = self.progress.step, state is not None
+        self.stepper.join()
         self.watch = Summary.nothing(step=self.progress.step)
         self.monitor = Monitor(
             classes=self.job.table.classes,
@@ -264,60 +237,31 @@ class _Fit:
 
     # -- stepping ------------------------------------------------------------------------------
 
-    def _batches(self, first_step: int) -> Iterator[Batch]:
-        return training_batches(
-            self.job.store.gather,
-            self.labels,
-            lambda epoch: self.train_rows[self.job.correction.epoch_order(epoch)],
-            n_images=len(self.train_rows),
-            batch_size=self.job.settings.batch_size,
-            first_step=first_step,
-            n_steps=first_step if self._stale() else self.n_steps,
-            pinned=self.fabric.device.type == "cuda",
-        )
-
     def _checked(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; the first one is checked before anything is trained on it."""
         first = next(batches)
         some = checked_images(self.job.settings.image_size)
-        rows = self.val_rows[:: max(1, len(self.val_rows) // some)]
+        read, labels = self.job.store.gather, self.stepper.labels
+        rows = self.stepper.val_rows[:: max(1, len(self.stepper.val_rows) // some)]
+        whole = first
+        if first.places is not None:
+            whole = replace(first, images=to_images(read(first.rows)), places=None)
         report = first_check(
             self.job.classifier,
-            self.optimizer.optimizer,
+            self.stepper.optimizer.optimizer,
             self.job.correction.loss,
-            first,
-            validation=(to_images(self.job.store.gather(rows)), torch.from_numpy(self.labels[rows]))
+            whole,
+            validation=(to_images(read(rows)), torch.from_numpy(labels[rows]))
             if len(rows)
             else None,
             augmentation=self.job.settings.augmentation,
             seed=self.job.settings.seed,
             classes=self.job.table.classes,
-            class_counts=self._train_counts(),
+            class_counts=self.stepper.train_counts(),
         )
         self.job.run.write_json(self.job.run.checks, report.to_dict())
         self.on_event(Checked(report=report))
         return chain([first], batches)
-
-    def _steps(self, batches: Iterator[Batch]) -> Iterator[StepResult]:
-        settings = self.job.settings
-        return steps(
-            self.model,
-            self.optimizer,
-            batches,
-            self._loss,
-            fabric=self.fabric,
-            rate=rate_course(settings, n_steps=self.n_steps),
-            seed=settings.seed,
-            accumulation=settings.accumulation,
-            clip_norm=settings.clip_norm,
-            augmentation=settings.augmentation,
-            mix=mix_of((*settings.augmentation, *settings.imbalance), self._train_counts()),
-            average=self.average,
-        )
-
-    def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """That of the epoch of the step under way: `progress` is at the steps done."""
-        return self.job.correction.loss_at(self.progress.step // self.per_epoch)(logits, targets)
 
     def _refuse_non_finite(self, result: StepResult, loss: Later | None = None) -> None:
         if math.isfinite(float(result.loss) if loss is None else loss.value()):
@@ -355,15 +299,14 @@ class _Fit:
         well = self.watch.verdict == "healthy" and self.watch.phase == "learned"
         if event.best and well:
             self.progress.good_steps = (*self.progress.good_steps, event.step)[-GOOD_POINTS:]
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.stepper.optimizer.param_groups[0]["lr"]
         self.job.run.append_metrics(metrics_line(event, self.job.table.classes, rate))
         self._save(clock)
         self.on_event(event)
 
     def _validate(self, clock: Clock) -> EpochDone:
-        evaluated = self.average.module if self.average is not None else self.job.classifier
-        logits = logits_of(evaluated, self.job.store.gather, self.val_rows, fabric=self.fabric)
-        targets = self.labels[self.val_rows]
+        logits = self.stepper.validation_logits()
+        targets = self.stepper.labels[self.stepper.val_rows]
         self.monitor.observe_evaluation(torch.from_numpy(logits), torch.from_numpy(targets))
         self.monitor.end_evaluation()
         figures = validation_figures(logits, targets, self.job.correction.log_shift_to_natural)
@@ -387,7 +330,8 @@ class _Fit:
     # -- state ---------------------------------------------------------------------------------
 
     def _weights(self) -> bytes:
-        source = self.average.module if self.average is not None else self.job.classifier
+        average = self.stepper.average
+        source = average.module if average is not None else self.job.classifier
         return safetensors.torch.save(
             {  # copies: tensors that share memory (tied weights) would be refused
                 key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -396,13 +340,14 @@ class _Fit:
         )
 
     def _save(self, clock: Clock) -> None:
+        parts = self.stepper
         state = {
             "progress": asdict(self.progress),
             "sums": self.sums.state(),
             "model": self.job.classifier.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else None,
-            "precision": self.fabric.strategy.precision.state_dict(),
+            "optimizer": parts.optimizer.state_dict(),
+            "average": parts.average.state_dict() if parts.average is not None else None,
+            "precision": parts.fabric.strategy.precision.state_dict(),
             "watch": self.monitor.state(),
         }
 
@@ -414,25 +359,17 @@ class _Fit:
 
     def _restore(self, state: dict[str, Any]) -> None:
         """What is not weights, as it was."""
-        device = self.fabric.device
+        device = self.stepper.fabric.device
         self.sums = EpochSums(**{name: sums.to(device) for name, sums in state["sums"].items()})
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        self.stepper.load_optimizer(state)
         self.monitor.restore(state["watch"], device=device)
 
     def _load_weights(self, checkpoint: bytes) -> dict[str, Any]:
         """Take weights, averages and progress from a checkpoint; gives all of it."""
-        state: dict[str, Any] = torch.load(
-            io.BytesIO(checkpoint), map_location="cpu", weights_only=True
-        )
+        state = read_state(checkpoint)
         self.progress = Progress(**state["progress"])
-        self.job.classifier.load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        self.stepper.load(state)
         return state
-
-    def _train_counts(self) -> tuple[int, ...]:
-        return tuple(int(count) for count in self.job.table.counts("train"))
 
     # -- telling -------------------------------------------------------------------------------
 
@@ -440,8 +377,8 @@ class _Fit:
         self.on_event(
             TrainingStarted(
                 classes=self.job.table.classes,
-                counts=self._train_counts(),
-                n_steps=self.n_steps,
+                counts=self.stepper.train_counts(),
+                n_steps=self.stepper.n_steps,
                 first_step=first_step,
                 epochs=self.job.settings.epochs,
                 weights=self.job.weights,
@@ -475,7 +412,7 @@ class _Fit:
                     recalls=shares(self.sums.hits.cpu().numpy(), seen),
                     predicted_shares=shares(self.sums.predicted.cpu().numpy(), total),
                     images_per_second=clock.pace(),
-                    seconds_left=clock.left(self.progress.step, self.n_steps),
+                    seconds_left=clock.left(self.progress.step, self.stepper.n_steps),
                     verdict=watch.verdict,
                     opening=watch.phase != "learned",
                     sentence=watch.sentence,

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.strategies import Strategy
 from torch import nn
 
 from everyclass.training.batches import ReadImages, Rows, to_images
@@ -16,15 +18,38 @@ from everyclass.training.batches import ReadImages, Rows, to_images
 EVALUATION_BATCH = 256
 
 
-def make_fabric(*, device: str, precision: str) -> Fabric:
-    """Fabric for one device. `precision` is fp32, bf16 or fp16."""
+def make_fabric(
+    *,
+    device: str,
+    precision: str,
+    strategy: Strategy | None = None,
+    devices: int = 1,
+    nodes: int = 1,
+) -> Fabric:
+    """Fabric for one device, or for the devices of a strategy that joins processes.
+
+    Args:
+        device: cpu, cuda or mps.
+        precision: fp32, bf16 or fp16.
+        strategy: None for one device, whatever launched this process.
+        devices: on this machine.
+        nodes: machines.
+    """
     names = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     # Lightning logs its precision plugin each time; the recipe tells the precision, with reasons.
     log = logging.getLogger("lightning_fabric.utilities.rank_zero")
     level = log.level
     log.setLevel(logging.WARNING)
     try:
-        return Fabric(accelerator=device, devices=1, precision=names[precision])
+        return Fabric(
+            accelerator=device,
+            strategy=strategy or "auto",
+            devices=devices,
+            num_nodes=nodes,
+            precision=names[precision],
+            # Else it takes this process for one of several wherever torchrun or SLURM is around.
+            plugins=[] if strategy is not None else [LightningEnvironment()],
+        )
     finally:
         log.setLevel(level)
 

@@ -20,6 +20,7 @@ from everyclass.models.classifier import Classifier
 from everyclass.run_folder import RunFolder
 from everyclass.settings import Settings
 from everyclass.training.optim import build_optimizer, learning_rate_at
+from everyclass.training.processes import ALONE, Processes
 from everyclass.workflows.correction import Correction
 
 CHECKPOINT_SECONDS = 60.0
@@ -55,6 +56,7 @@ class Job:
             this one begins with; optimizer and watch begin anew. None for the first weights.
         show_batches: emit a `BatchShown` every so many batches; 0 = never.
         checkpoint_seconds: time between checkpoints inside an epoch; each epoch end has one too.
+        processes: that train it together.
     """
 
     run: RunFolder
@@ -69,6 +71,7 @@ class Job:
     start: bytes | None = None
     show_batches: int = 0
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    processes: Processes = ALONE
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from everyclass.decide import Machine
 from everyclass.errors import InputError
 from everyclass.settings import Device
 from everyclass.workflows.cores import usable_cores
+from everyclass.workflows.launched import find_launch
 
 PACKAGES = ("everyclass", "torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow")
 
@@ -55,12 +56,15 @@ def _computes_in_bf16(device: Device) -> bool:
 
 def describe_environment(threads: int) -> dict[str, Any]:
     """Versions and hardware, for `environment.json`."""
+    launch = find_launch()
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": threads,
+        "processes": launch.size,
+        "launch": launch.name or None,
         "packages": {name: version(name) for name in PACKAGES},
         "command": typed_command(),
     }

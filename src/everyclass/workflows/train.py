@@ -25,6 +25,7 @@ from everyclass.models.pretrained import find_weights
 from everyclass.recipe import Recipe
 from everyclass.run_folder import RunFolder
 from everyclass.settings import PRESETS, Settings
+from everyclass.training.processes import ALONE, Processes
 from everyclass.transfer import LOCAL_MODEL, LocalWeights
 from everyclass.workflows.compute import measured
 from everyclass.workflows.correction import Correction, HeadMethod, build_correction
@@ -32,8 +33,9 @@ from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.events import Decided, Event, Finished
 from everyclass.workflows.few_images import advice
 from everyclass.workflows.finish import Outcome, finish
-from everyclass.workflows.inference import make_fabric
+from everyclass.workflows.follow import open_for_all
 from everyclass.workflows.job import CHECKPOINT_SECONDS, Job
+from everyclass.workflows.launch import device_of, refuse_device
 from everyclass.workflows.machine import describe_environment, find_machine
 from everyclass.workflows.manifest import refuse_other_data, write_manifest
 from everyclass.workflows.prepare import Prepared, prepare, reopen
@@ -101,9 +103,12 @@ def train(
     options: TrainOptions,
     *,
     on_event: Callable[[Event], None],
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Train a classifier and leave a complete run in `out`.
 
+    Args:
+        processes: that train it, this one being the first.
     Raises:
         InputError: bad data, wishes or folder; nothing is left behind.
         InterruptedTraining: Ctrl-C or SIGTERM; the run can be resumed.
@@ -112,6 +117,7 @@ def train(
         RepairsUsedUp: the training failed again after its last repair.
     """
     machine = _first_checks(options)
+    refuse_device(machine.device, processes)
     run = RunFolder.create(out, overwrite=options.overwrite)
     try:
         prepared = prepare(
@@ -124,7 +130,7 @@ def train(
             local=_local_weights(options),
             on_event=on_event,
         )
-        recipe = decided(prepared, options, machine, run)
+        recipe = decided(prepared, options, machine, run, processes)
         _write_beginning(run, prepared, recipe)
     except BaseException:
         # Bad input, Ctrl-C, anything: what was prepared goes, an earlier run stays.
@@ -134,17 +140,24 @@ def train(
     on_event(Decided(recipe=recipe, path=run.recipe))
     course = Course(run=run, recipe=recipe, start=None)
     try:
-        materials = Materials.of(prepared, options)
+        materials = Materials.of(prepared, options, processes)
         return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
     finally:
         prepared.store.close()
 
 
-def decided(prepared: Prepared, options: TrainOptions, machine: Machine, run: RunFolder) -> Recipe:
+def decided(
+    prepared: Prepared,
+    options: TrainOptions,
+    machine: Machine,
+    run: RunFolder,
+    processes: Processes = ALONE,
+) -> Recipe:
     """The recipe with what only the network and the machine can tell.
 
     Args:
         run: where a job would be written that is made for measuring.
+        processes: that train it; threads are shared then, and not measured.
     Raises:
         InputError: corrections that do not go together, or a network that cannot be had.
     """
@@ -156,9 +169,9 @@ def decided(prepared: Prepared, options: TrainOptions, machine: Machine, run: Ru
         return recipe
     return measured(
         recipe,
-        lambda: Materials.of(prepared, options).job(recipe, run, None),
+        lambda: Materials.of(prepared, options, processes).job(recipe, run, None),
         n_train=int(prepared.table.counts("train").sum()),
-        fixed=options.fixed,
+        fixed=options.fixed | ({"threads"} if processes.several else set()),
         bf16=machine.bf16,
     )
 
@@ -215,9 +228,13 @@ def resume(
     options: TrainOptions,
     *,
     on_event: Callable[[Event], None],
+    processes: Processes = ALONE,
 ) -> Outcome:
     """Continue the run in `out` exactly where its last checkpoint stands.
 
+    Args:
+        processes: that go on with it, this one being the first; there may be more or fewer than
+            before.
     Raises:
         InputError: no run there, a finished one, other data than it began with, or wishes (a
             resumed run follows its own recipe).
@@ -236,24 +253,12 @@ def resume(
             remedy="Evaluate it, or train again with another --out.",
         )
     course = Course.of(run).gone_on(options.repair)
-    settings = course.recipe.settings
-    find_machine(settings.device)
-    audit = Audit.from_dict(run.read_json(run.audit))
-    table, store = reopen(
-        data,
-        settings,
-        audit,
-        store_folder=run.store,
-        manifest=run.manifest,
-        cached=options.cached,
-    )
-    refuse_other_data(run.manifest, table, run=str(run.path))
+    materials = Materials.reopened(data, course, options, processes)
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
     try:
-        materials = Materials(table, store, audit, options)
         return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
     finally:
-        store.close()
+        materials.store.close()
 
 
 def _first_checks(options: TrainOptions) -> Machine:
@@ -285,11 +290,38 @@ class Materials:
     store: ImageStore
     audit: Audit
     options: TrainOptions
+    processes: Processes = ALONE
 
     @classmethod
-    def of(cls, prepared: Prepared, options: TrainOptions) -> Materials:
+    def of(
+        cls, prepared: Prepared, options: TrainOptions, processes: Processes = ALONE
+    ) -> Materials:
         """Of what was prepared."""
-        return cls(prepared.table, prepared.store, prepared.audit, options)
+        return cls(prepared.table, prepared.store, prepared.audit, options, processes)
+
+    @classmethod
+    def reopened(
+        cls, data: DataSource, course: Course, options: TrainOptions, processes: Processes
+    ) -> Materials:
+        """Of a run that was begun, the data read again.
+
+        Raises:
+            InputError: other data than it began with, or no such device here.
+        """
+        run, settings = course.run, course.recipe.settings
+        find_machine(settings.device)
+        refuse_device(settings.device, processes)
+        audit = Audit.from_dict(run.read_json(run.audit))
+        table, store = reopen(
+            data,
+            settings,
+            audit,
+            store_folder=run.store,
+            manifest=run.manifest,
+            cached=options.cached,
+        )
+        refuse_other_data(run.manifest, table, run=str(run.path))
+        return cls(table, store, audit, options, processes)
 
     def job(self, recipe: Recipe, run: RunFolder, start: bytes | None) -> Job:
         """With the first weights of the recipe."""
@@ -311,7 +343,7 @@ class Materials:
             run=run,
             table=self.table,
             settings=settings,
-            correction=_correction(settings, self.table),
+            correction=_correction(settings, self.table, self.processes),
             store=self.store,
             classifier=classifier,
             weights=backbone.weights,
@@ -320,6 +352,7 @@ class Materials:
             start=start,
             show_batches=self.options.show_batches,
             checkpoint_seconds=self.options.checkpoint_seconds,
+            processes=self.processes,
         )
 
 
@@ -330,6 +363,7 @@ def _fit_and_finish(
     source: str | None,
     on_event: Callable[[Event], None],
 ) -> Outcome:
+    open_for_all(materials.processes)
     with _stop_signals() as stop:
         if course.recipe.settings.fine_tuning == "head":
             job = materials.job(course.recipe, course.run, None)
@@ -360,7 +394,7 @@ def _write_beginning(run: RunFolder, prepared: Prepared, recipe: Recipe) -> None
     run.write_text(run.recipe, recipe.to_yaml())
 
 
-def _correction(settings: Settings, table: ImageTable) -> Correction:
+def _correction(settings: Settings, table: ImageTable, processes: Processes = ALONE) -> Correction:
     labels = table.of_split("train").labels()
     return build_correction(
         settings.imbalance,
@@ -369,7 +403,7 @@ def _correction(settings: Settings, table: ImageTable) -> Correction:
         epochs=settings.epochs,
         label_smoothing=settings.label_smoothing,
         seed=settings.seed,
-        device=make_fabric(device=settings.device, precision=settings.precision).device,
+        device=device_of(settings, processes),
     )
 
 
