@@ -17,14 +17,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from everyclass.errors import InputError
-from everyclass.images import pixels
-from everyclass.images.pixels import (
-    UnreadableImage,
-    decode,
-    decode_resized,
-    load_image,
-    read_bytes,
-)
+from everyclass.images import contents, pixels
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import UnreadableImage
+from everyclass.images.pixels import decode, decode_resized, load_image
 from everyclass.images.resizing import resize
 
 
@@ -354,7 +350,7 @@ def test_reading_says_why_not(tmp_path):
 def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / "large.tif"
     path.write_bytes(b"II*\0" + b"\0" * 200_000)
-    monkeypatch.setattr(pixels, "MAX_FILE_BYTES", 100_000)
+    monkeypatch.setattr(contents, "MAX_FILE_BYTES", 100_000)
     with pytest.raises(UnreadableImage, match="are read"):
         read_bytes(str(path))
 
@@ -485,7 +481,8 @@ def test_giants_that_cannot_be_decoded_reduced_are_refused_by_name():
 
 _MEASURE = """
 import resource, sys
-from everyclass.images.pixels import decode_resized, read_bytes
+from everyclass.images.contents import read_bytes
+from everyclass.images.pixels import decode_resized
 content = read_bytes(sys.argv[1])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 image = decode_resized(content, side=32)

@@ -40,7 +40,6 @@ of its size, so that the full image never exists; a larger file of another forma
 from __future__ import annotations
 
 import io
-import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -55,8 +54,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from everyclass.errors import EveryclassError, InputError
-from everyclass.images.damage import DAMAGE, describe_damage
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import DAMAGE, UnreadableImage, describe_damage
 from everyclass.images.jpeg import jpeg_pixels, read_header
 from everyclass.images.orientation import exif_orientation, upright
 from everyclass.images.resizing import RGB, resize
@@ -66,16 +65,10 @@ PIXELS_VERSION = 3
 """Changes whenever the same bytes would give other pixels; stored pixels carry it."""
 MAX_PIXELS = 178_956_970
 """Width x height above which nothing is decoded whole (the limit at which Pillow refuses)."""
-MAX_FILE_BYTES = 2 << 30
-NO_SUCH_FILE = "no such file"
-"""The reason of a missing file, which readers give as well."""
 
 _REDUCED_PIXELS = 1 << 24  # what a giant is brought to where 1/8 suffices: 50 MB of RGB
 _BIG_PIXELS = 1 << 25  # above, one image at a time: each takes 7 bytes a pixel or more meanwhile
 _BIG_TURN = threading.Lock()
-
-_FIRST_READ = 1 << 16  # most images of a training set are smaller than this
-_END_OF_JPEG = b"\xff\xd9"
 
 _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     # The classes and not Image.open, which looks at every format it knows and warns of sizes that
@@ -86,18 +79,6 @@ _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "BMP": BmpImageFile,
     "GIF": GifImageFile,
 }
-
-
-class UnreadableImage(EveryclassError):
-    """A file that does not hold an image that can be read.
-
-    Args:
-        reason: in plain words, with the decoder's own reason where there is one.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,7 +107,7 @@ def load_image(path_or_uri: str, *, side: int) -> RGB:
     """The pixels a network is given for this file.
 
     Args:
-        path_or_uri: a local path, or a URI that fsspec knows.
+        path_or_uri: as the image column of a table holds it (`everyclass.images.contents`).
         side: in pixels.
     Returns:
         (side, side, 3) uint8.
@@ -134,66 +115,6 @@ def load_image(path_or_uri: str, *, side: int) -> RGB:
         UnreadableImage: with the reason.
     """
     return decode_resized(read_bytes(path_or_uri), side=side).rgb
-
-
-def read_bytes(path_or_uri: str) -> bytes:
-    """The content of a file.
-
-    Raises:
-        UnreadableImage: no such file, no permission, a folder, larger than 2 GiB, a read error.
-        InputError: a URI whose protocol needs a package that is not installed.
-    """
-    try:
-        if "://" in path_or_uri:
-            return _read_uri(path_or_uri)
-        return _read_file(path_or_uri)
-    except FileNotFoundError as error:
-        raise UnreadableImage(NO_SUCH_FILE) from error
-    except PermissionError as error:
-        raise UnreadableImage("no permission to read it") from error
-    except IsADirectoryError as error:
-        raise UnreadableImage("a folder, not a file") from error
-    except OSError as error:
-        raise UnreadableImage(f"cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # a path with a null byte
-        raise UnreadableImage(f"not a possible path: {error}") from error
-
-
-def _read_file(path: str) -> bytes:
-    # Three system calls for a small JPEG where open(path).read() makes eight: between threads, each
-    # is a change of turns that costs more than the call. Of other files a short read alone does not
-    # say that they end there: some file systems give them out in parts.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        parts = [os.read(descriptor, _FIRST_READ)]
-        if len(parts[0]) < _FIRST_READ and parts[0].endswith(_END_OF_JPEG):
-            return parts[0]
-        if len(parts[0]) == _FIRST_READ:
-            _check_bytes(os.fstat(descriptor).st_size)
-        while part := os.read(descriptor, _FIRST_READ if len(parts) == 1 else 1 << 24):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
-
-
-def _read_uri(uri: str) -> bytes:
-    import fsspec  # with all that it loads, a tenth of a small audit: only where a URI is read
-
-    try:
-        opened = fsspec.open(uri, "rb")
-    except (ImportError, ValueError) as error:  # fsspec names the package or the protocol
-        raise InputError(f"{uri} cannot be opened: {error}.") from error
-    with opened as file:
-        _check_bytes(getattr(file, "size", None) or 0)
-        return bytes(file.read())
-
-
-def _check_bytes(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise UnreadableImage(
-            f"a file of {size / 1e9:.1f} GB; images up to {MAX_FILE_BYTES / 1e9:.1f} GB are read"
-        )
 
 
 def decode(content: bytes) -> DecodedImage:

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from PIL import Image, UnidentifiedImageError
 
-from everyclass.images.pixels import UnreadableImage, read_bytes
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import UnreadableImage
 from everyclass.images.table import ImageTable
 from everyclass.seeding import stream_seed
 
