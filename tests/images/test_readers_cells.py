@@ -62,8 +62,8 @@ def test_images_in_a_parquet_column(tmp_path: Path, as_struct: bool) -> None:
     source = write_parquet(tmp_path / "c.parquet", images, label=list("abababab"))
     table = read_table(source)
     assert [read_bytes(image) for image in table.images] == contents
-    assert table.image(4) == f"parquet://{source}#image/5"
-    assert table.keys()[4].as_py() == "c.parquet#image/5"
+    assert table.image(4) == f"parquet://{source}#image:5"
+    assert table.keys()[4].as_py() == "c.parquet#image:5"
     assert table.labels().tolist() == [0, 1] * 4
     assert table.notes == ("Columns used: image as image, label as label.",)
 
@@ -99,11 +99,11 @@ def test_a_damaged_cell_is_reported_with_its_row(tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "c.parquet", images, label=["a", "b", "b", "b"])
     table = read_table(source)
     assert table.set_aside == (
-        SetAside(image=f"parquet://{source}#image/3", label="b", reason="its row holds no image"),
+        SetAside(image=f"parquet://{source}#image:3", label="b", reason="its row holds no image"),
     )
     audit = audit_images(table, side=8, threads=2, max_unreadable=0.5)
     (bad,) = audit.unreadable
-    assert bad.image == f"parquet://{source}#image/2"
+    assert bad.image == f"parquet://{source}#image:2"
     assert bad.reason.startswith("truncated PNG")
 
 
@@ -128,7 +128,7 @@ def test_columns_are_known_by_what_they_hold(tmp_path: Path) -> None:
     # `path` is the only usual name, and what it names is not there.
     assert "none of its 3 images was found" in refusal(path)
     pq.write_table(pa.table(columns).drop_columns(["path"]), path)
-    assert read_table(path).image(0) == f"parquet://{path}#img/1"
+    assert read_table(path).image(0) == f"parquet://{path}#img:1"
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_numbered_parquet_files_of_a_folder_are_one_set(tmp_path: Path) -> None:
     table = read_table(tmp_path)
     assert table.splits().tolist() == ["test"] * 4 + ["train"] * 8
     assert table.notes[0] == "Read from 3 files."
-    assert table.keys()[4].as_py() == "train-00000-of-00002.parquet#image/1"
+    assert table.keys()[4].as_py() == "train-00000-of-00002.parquet#image:1"
     pattern = f"{tmp_path}/data/train-0000{{0..1}}-of-00002.parquet"
     assert len(read_table(pattern)) == 8
     assert refusal(pattern.replace("..1", "..3")).startswith(
@@ -183,18 +183,18 @@ def test_entries_are_remembered_until_their_file_changes(tmp_path: Path) -> None
 
 def test_a_cell_that_is_not_there(tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "c.parquet", [png(0)], label=["a"])
-    for entry in ("image/2", "image/0", "image/x", "picture/1", "image"):
+    for entry in ("image:2", "image:0", "image:x", "picture:1", "image"):
         with pytest.raises(UnreadableImage, match="has no such cell"):
             read_bytes(f"parquet://{source}#{entry}")
     with pytest.raises(UnreadableImage, match=r"gone\.parquet cannot be read: No such file"):
-        read_bytes(f"parquet://{tmp_path}/gone.parquet#image/1")
+        read_bytes(f"parquet://{tmp_path}/gone.parquet#image:1")
 
 
 def test_images_of_a_parquet_file_to_predict(tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "c.parquet", [png(0), png(1)], other=[1, 2])
     assert read_images([str(source)]).keys().to_pylist() == [
-        "c.parquet#image/1",
-        "c.parquet#image/2",
+        "c.parquet#image:1",
+        "c.parquet#image:2",
     ]
 
 
@@ -232,7 +232,7 @@ def test_a_folder_of_save_to_disk(hugging_face: Any, tmp_path: Path) -> None:
     assert table.splits().tolist() == ["train"] * 6 + ["val"] * 2
     assert table.groups().tolist() == ["p0", "p0", "p1", "p1", "p2", "p2", "p0", "p2"]
     assert [read_bytes(image) for image in table.images] == [png(k) for k in (*range(6), 1, 4)]
-    assert table.keys()[3].as_py() == "train/data-00001-of-00002.arrow#image/1"
+    assert table.keys()[3].as_py() == "train/data-00001-of-00002.arrow#image:1"
     assert audit_images(table, side=8, threads=2).n == 8
     assert len(read_images([str(tmp_path / "set")])) == 8
     (tmp_path / "set/train/data-00001-of-00002.arrow").unlink()

@@ -133,7 +133,7 @@ def test_what_is_wrong_with_an_archive_is_said(tmp_path: Path) -> None:
         (b"no tar" * 200, "x.tar is no readable tar archive: "),
         (b"\x1f\x8b" + whole, "x.tar is a compressed archive"),
         (whole[:700], "x.tar is no readable tar archive: unexpected end of data."),
-        (whole[:end], "x.tar is truncated: no end mark follows after 0003.cls."),
+        (whole[:end], "x.tar is truncated after 0003.cls: no end mark follows."),
         (
             whole[:second] + b"\7" * 512 + whole[second + 512 :],
             f"x.tar is damaged at byte {second:,} after 0000.jpg.",
@@ -203,3 +203,15 @@ def test_threads_read_many_archives_at_once(
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda row: read_bytes(table.image(row)), rows))
     assert found == [jpg(row) for row in rows]
+
+
+def test_addresses_may_be_named_and_listed(tmp_path: Path) -> None:
+    """As a list of predictions or of suspicious labels gives them."""
+    source = write_tar(tmp_path / "0.tar", samples(range(4)))
+    table = read_table(source)
+    assert read_images([table.image(2), table.image(1)]).images[0] == table.image(2)
+    rows = "".join(f"{image},{'ab'[k % 2]}\n" for k, image in enumerate(table.images))
+    (tmp_path / "again.csv").write_text(f"image,label\n{rows}")
+    again = read_table(tmp_path / "again.csv")
+    assert list(again.images) == list(table.images)
+    assert again.classes == ("a", "b")

@@ -1,7 +1,7 @@
 """How an entry of a larger file is written in one line, as a table's image column holds it.
 
 `kind://FILE#ENTRY`, where FILE is a path or URI as it stands and ENTRY has its `%` and `#` escaped:
-`tar://shards/000.tar#cat/1.jpg`, `parquet://s3://bucket/cells.parquet#image/17`. The file comes
+`tar://shards/000.tar#cat/1.jpg`, `parquet://s3://bucket/cells.parquet#image:17`. The file comes
 first, so that entries of one folder share what a table calls its root. Knows no format.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, cast, get_args
 
 Kind = Literal["tar", "parquet", "arrow", "slide"]
-_KINDS = frozenset(get_args(Kind))
+KINDS: frozenset[str] = frozenset(get_args(Kind))
 
 
 class Address(NamedTuple):
@@ -64,8 +64,8 @@ def shown(image: str) -> str:
     """An image in a message: the name of its file, and which part of it.
 
     Example:
-        >>> shown("parquet://cells/a.parquet#image/17"), shown("cells/17.png")
-        ('a.parquet#image/17', '17.png')
+        >>> shown("parquet://cells/a.parquet#image:17"), shown("cells/17.png")
+        ('a.parquet#image:17', '17.png')
     """
     address = address_of(image)
     file, entry = (image, "") if address is None else (address.file, f"#{address.entry}")
@@ -82,7 +82,7 @@ def address_of(image: str) -> Address | None:
         True
     """
     kind, separator, rest = image.partition("://")
-    if not separator or kind not in _KINDS:
+    if not separator or kind not in KINDS:
         return None
     file, hash_sign, entry = rest.rpartition("#")
     if not hash_sign:

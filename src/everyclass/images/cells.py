@@ -224,7 +224,7 @@ def _has_no_nulls(metadata: Any, leaf: str) -> bool:
 
 def cell_entry(column: str, row: int) -> str:
     """The entry of an address: the column and the row, counted from 1."""
-    return f"{column}/{row}"
+    return f"{column}:{row}"
 
 
 _files: OrderedDict[str, CellFile] = OrderedDict()
@@ -238,7 +238,7 @@ def read_cell(address: Address) -> bytes:
     Raises:
         UnreadableImage: no such file, column or row, an empty cell, or the file is damaged there.
     """
-    column, _, number = address.entry.rpartition("/")
+    column, _, number = address.entry.rpartition(":")
     try:
         cells = _opened(address.file)
         row = int(number) - 1 if number.isascii() and number.isdigit() else -1

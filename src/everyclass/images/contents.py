@@ -5,8 +5,8 @@ decodes an image asks here, so that audit, training, evaluation and prediction w
 
     path or URI                  a file on this machine, or behind fsspec (s3://, gs://, https://)
     tar://FILE#MEMBER            a member of a tar archive           (`tar_members`)
-    parquet://FILE#COLUMN/ROW    a cell, rows counted from 1         (`cells`)
-    arrow://FILE#COLUMN/ROW      a cell of an Arrow file             (`cells`)
+    parquet://FILE#COLUMN:ROW    a cell, rows counted from 1         (`cells`)
+    arrow://FILE#COLUMN:ROW      a cell of an Arrow file             (`cells`)
     slide://FILE#PART            a thumbnail or tile of a slide      (`slides`)
 
 FILE is a path or URI itself. `addresses` says how these are written and taken apart.
@@ -110,6 +110,10 @@ def _read_entry(address: Address) -> bytes:
             from everyclass.images.cells import read_cell
 
             return read_cell(address)
+        case "slide":
+            from everyclass.images.slides import read_part
+
+            return read_part(address)
 
 
 def check_bytes(size: int) -> None:

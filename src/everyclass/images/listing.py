@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, cast
 
 from everyclass.errors import InputError
+from everyclass.images.addresses import KINDS, address_of
 
 # Written by file managers and archive tools, never by the owner of the images.
 _LITTER = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini", "@eaDir"})
@@ -23,6 +24,7 @@ _CLIENTS = frozenset(
     ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "requests", "s3fs", "urllib3")
 )
 """Packages whose errors may come out of an fsspec file system."""
+_UNLISTED = frozenset(("http", "https", *KINDS))
 _CLOUDS = ("s3", "gs", "gc")
 """First letters of the URIs that the extra `cloud` reads."""
 
@@ -66,8 +68,9 @@ def is_uri(path: str) -> bool:
 
 
 def can_be_listed(folder: str) -> bool:
-    """Whether what lies in a folder can be asked; not so for web addresses and chained URIs."""
-    return "::" not in folder and not folder.startswith(("http://", "https://"))
+    """Whether what lies in a folder can be asked; not so for web addresses, chained URIs and the
+    addresses of entries in larger files."""
+    return "::" not in folder and folder.partition("://")[0] not in _UNLISTED
 
 
 def join(folder: str, name: str) -> str:
@@ -89,7 +92,9 @@ def file_name(path: str) -> str:
 
 
 def what_is(path: str) -> Literal["folder", "file"] | None:
-    """Whether a path is a folder, a file or nothing."""
+    """Whether a path is a folder, a file or nothing; an entry of a larger file counts as a file."""
+    if address_of(path) is not None:
+        return "file"
     if not is_uri(path):
         return "folder" if os.path.isdir(path) else "file" if os.path.isfile(path) else None
     filesystem, inner = filesystem_of(path)
@@ -257,6 +262,9 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
         filesystem, inner = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
         raise not_installed(uri, error) from error
+    except Exception as error:
+        # Some open what they are to list while they are made: archives, repositories, servers.
+        raise InputError(f"{uri} cannot be opened: {error}.".replace("..", ".")) from error
     return filesystem, str(inner)
 
 

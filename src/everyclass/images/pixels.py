@@ -1,8 +1,10 @@
 """The one definition of a pixel: bytes -> RGB uint8 -> resized. Knows no table and no split.
 
 Audit, training, evaluation and prediction all decode here, so that an image has the same pixels
-everywhere. Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, told apart by content and not by name. Of
-a file with several frames or pages the first is the image. The rule of each mode (Pillow's names):
+everywhere. Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, DICOM (its rules: `everyclass.images.dicom`)
+and PPM, in which parts of slides come; told apart by content and not by name. Of a file with
+several frames or pages the first is the image; a DICOM of several is refused. The rule of each mode
+(Pillow's names):
 
     mode as stored       becomes RGB by
     1                    0 -> 0, 1 -> 255
@@ -51,6 +53,7 @@ from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
@@ -78,6 +81,7 @@ _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
     "GIF": GifImageFile,
+    "PPM": PpmImageFile,
 }
 
 
@@ -87,7 +91,7 @@ class DecodedImage:
 
     Args:
         rgb: (H, W, 3) uint8, C-contiguous, after the EXIF rotation.
-        format: "JPEG", "PNG", "WebP", "TIFF", "BMP" or "GIF".
+        format: "JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF", "DICOM" or "PPM".
         mode: as stored, in Pillow's words: "L", "RGB", "RGBA", "P", "CMYK", "I;16", ...
         bit_depth: bits of one channel as stored.
         width, height: in pixels after the rotation; of the original even when decoded reduced.
@@ -144,6 +148,8 @@ def _decode(content: bytes, *, side: int | None) -> DecodedImage:
     try:
         if name == "JPEG":
             return _decode_jpeg(content, side=side)
+        if name == "DICOM":
+            return _decode_dicom(content, side=side)
         return _decode_other(content, name, side=side)
     except DAMAGE as error:
         raise UnreadableImage(describe_damage(name, error)) from error
@@ -208,6 +214,25 @@ def _decode_other(content: bytes, name: ImageFormat, *, side: int | None) -> Dec
             bit_depth=bit_depth,
             width=width,
             height=height,
+            reduced_by=1,
+        )
+
+
+def _decode_dicom(content: bytes, *, side: int | None) -> DecodedImage:
+    from everyclass.images.dicom import open_dicom  # with pydicom, only where one is read
+
+    image = open_dicom(content)
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(f"a DICOM of {_megapixels(image.width, image.height)}: {_ADVICE}")
+    with _turn(image.width * image.height):
+        rgb = image.rgb()
+        return DecodedImage(
+            rgb=rgb if side is None else resize(rgb, side=side),
+            format="DICOM",
+            mode="RGB" if not image.grey else "L" if image.bit_depth <= 8 else "I;16",
+            bit_depth=image.bit_depth,
+            width=image.width,
+            height=image.height,
             reduced_by=1,
         )
 

@@ -16,15 +16,8 @@ import pyarrow as pa
 
 from everyclass.errors import InputError
 from everyclass.images.addresses import shown
-from everyclass.images.cells import open_cells
 from everyclass.images.listing import Tree, file_name, join, plain_path, walk, what_is
-from everyclass.images.readers_columns import (
-    LabelUse,
-    Role,
-    column_names,
-    has_image_and_label,
-    is_manifest_name,
-)
+from everyclass.images.readers_columns import LabelUse, Role, is_manifest_name
 from everyclass.images.readers_folder import (
     Layout,
     describe_tree,
@@ -33,18 +26,30 @@ from everyclass.images.readers_folder import (
     read_class_folders,
     tree_notes,
 )
-from everyclass.images.readers_manifest import ManifestTable, read_cells, read_manifest
+from everyclass.images.readers_manifest import (
+    ManifestTable,
+    manifest_in,
+    read_cells,
+    read_manifest,
+)
 from everyclass.images.readers_rules import (
     IMAGE_EXTENSIONS,
-    SPLIT_ALIASES,
     case_notes,
     check_classes,
     is_image_name,
     listed,
     plural,
 )
-from everyclass.images.readers_shards import Sharded, named_shards, saved_shards, shards_in
+from everyclass.images.readers_shards import (
+    Sharded,
+    is_saved,
+    named_shards,
+    saved_shards,
+    shards_in,
+)
+from everyclass.images.readers_slides import with_parts
 from everyclass.images.readers_tar import read_tars
+from everyclass.images.slides import Tiling
 from everyclass.images.table import ImageTable, SetAside
 
 _WHAT_DATA_IS = (
@@ -62,6 +67,7 @@ def read_table(
     split_column: str | None = None,
     group_column: str | None = None,
     image_root: str | Path | None = None,
+    tiling: Tiling | None = None,
     require_labels: bool = True,
 ) -> ImageTable:
     """Read what a data set says about its images.
@@ -85,6 +91,7 @@ def read_table(
         group_column: column with what must stay on one side of a split; None = group, patient,
             slide or smear (or these with _id), where there is one.
         image_root: folder that a manifest's image paths are relative to.
+        tiling: how whole-slide images are cut into tiles; None = a thumbnail each.
         require_labels: False reads images that have no label, too, and accepts any classes.
     Returns:
         The table; the class order is that of `readers_rules.class_order`.
@@ -95,6 +102,16 @@ def read_table(
     path = plain_path(source)
     wanted = _wanted(image_column, label_column, split_column, group_column)
     root = None if image_root is None else plain_path(image_root)
+    table = _read(path, wanted, root, require_labels=require_labels)
+    cut = with_parts(table, tiling)
+    if cut is not table and require_labels:
+        check_classes(cut, labels_from="slides", place=lambda row: shown(cut.image(row)))
+    return cut
+
+
+def _read(
+    path: str, wanted: Mapping[Role, str], root: str | None, *, require_labels: bool
+) -> ImageTable:
     sharded = named_shards(path)
     if sharded is not None:
         return _from_shards(sharded, path, wanted, root, require_labels=require_labels)
@@ -203,7 +220,7 @@ def _from_folder(
     sharded = shards_in(tree) if layout is None else None
     if sharded is not None and not _has_other_manifests(tree, sharded):
         return _from_shards(sharded, path, wanted, image_root, require_labels=require_labels)
-    manifest = _manifest_in(tree, wanted)
+    manifest = manifest_in(tree, wanted)
     if manifest is not None:
         table = _from_manifest(
             join(path, manifest), wanted, image_root, require_labels=require_labels
@@ -256,38 +273,6 @@ def _inner_folder(tree: Tree, layout: Layout, path: str) -> str:
     return f"If its classes are the folders inside it ({listed(inner)}), name {target} instead."
 
 
-def _manifest_in(tree: Tree, wanted: Mapping[Role, str]) -> str | None:
-    """The manifest that stands for a folder: train.csv before the only one that fits.
-
-    Raises:
-        InputError: several fit, or there are several and none fits.
-    """
-    names = [name for name in tree.folders[""] if is_manifest_name(name)]
-    training = [
-        name for name in names if SPLIT_ALIASES.get(name.lower().partition(".")[0]) == "train"
-    ]
-    for candidates in (training, names):
-        if len(candidates) == 1:
-            return candidates[0]
-    if not names:
-        return None
-    fitting = [name for name in names if has_image_and_label(_header(tree.root + name), wanted)]
-    if len(fitting) == 1:
-        return fitting[0]
-    fits = "more than one has" if fitting else "none has"
-    raise InputError(
-        f"{tree.root} holds {plural(len(names), 'manifest')} ({listed(names)}); "
-        f"{fits} an image and a label column.",
-        remedy="Name the one to read.",
-    )
-
-
-def _header(path: str) -> Sequence[str]:
-    if path.lower().endswith(".parquet"):
-        return tuple(open_cells(path).schema.names)
-    return column_names(path)
-
-
 def _no_classes(tree: Tree, path: str, images: Sequence[str]) -> InputError:
     if not images:
         others = " ".join(tree_notes(tree))
@@ -312,7 +297,16 @@ def _without_labels(tree: Tree, images: Sequence[str], source: str) -> ImageTabl
     return replace(table, notes=tuple(tree_notes(tree)), set_aside=broken)
 
 
-def read_images(paths: Sequence[str]) -> ImageTable:
+def has_columns(source: str) -> bool:
+    """Whether a source has named columns or fields, of which one may be the label: a manifest, an
+    archive, shards by a pattern, a data set of the hub or a folder of save_to_disk."""
+    path = plain_path(source)
+    if is_manifest_name(path) or named_shards(path) is not None:
+        return True
+    return what_is(path) == "folder" and is_saved(path)
+
+
+def read_images(paths: Sequence[str], *, tiling: Tiling | None = None) -> ImageTable:
     """Read images to predict: files, folders and manifests in any mixture, labels left aside.
 
     A folder gives all images in it and below it, or those in its shards. A manifest and an archive
@@ -321,6 +315,7 @@ def read_images(paths: Sequence[str]) -> ImageTable:
 
     Args:
         paths: local paths or fsspec URIs.
+        tiling: how whole-slide images are cut into tiles; None = a thumbnail each.
     Returns:
         A table without classes, labels, groups and splits, in the order of the arguments.
     Raises:
@@ -344,7 +339,7 @@ def read_images(paths: Sequence[str]) -> ImageTable:
         root=tables[0].root if len(tables) == 1 else "",
     )
     set_aside = tuple(row for part in tables for row in part.set_aside)
-    return replace(table, notes=notes, set_aside=set_aside)
+    return with_parts(replace(table, notes=notes, set_aside=set_aside), tiling)
 
 
 def _unlabelled_tables(paths: Sequence[str]) -> Iterator[ImageTable]:

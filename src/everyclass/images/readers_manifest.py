@@ -18,14 +18,24 @@ import pyarrow.compute as pc
 
 from everyclass.errors import InputError
 from everyclass.images.addresses import Kind, common_front
-from everyclass.images.listing import can_be_listed, file_name, is_uri, parent, what_is
+from everyclass.images.cells import open_cells
+from everyclass.images.listing import Tree, can_be_listed, file_name, is_uri, parent, what_is
 from everyclass.images.readers_cells import Shard, read_cell_files
-from everyclass.images.readers_columns import LabelUse, Role, TextColumns, read_columns
+from everyclass.images.readers_columns import (
+    LabelUse,
+    Role,
+    TextColumns,
+    column_names,
+    has_image_and_label,
+    is_manifest_name,
+    read_columns,
+)
 from everyclass.images.readers_locate import Located, locate
 from everyclass.images.readers_rules import (
     SPLIT_ALIASES,
     class_order,
     is_image_name,
+    listed,
     plural,
 )
 from everyclass.images.table import SPLITS, ImageTable, SetAside
@@ -317,3 +327,35 @@ def _listed_rows(numbers: Sequence[int]) -> str:
     shown = ", ".join(f"{number:,}" for number in numbers[:5])
     more = len(numbers) - 5
     return f"rows {shown}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def manifest_in(tree: Tree, wanted: Mapping[Role, str]) -> str | None:
+    """The manifest that stands for a folder: train.csv before the only one that fits.
+
+    Raises:
+        InputError: several fit, or there are several and none fits.
+    """
+    names = [name for name in tree.folders[""] if is_manifest_name(name)]
+    training = [
+        name for name in names if SPLIT_ALIASES.get(name.lower().partition(".")[0]) == "train"
+    ]
+    for candidates in (training, names):
+        if len(candidates) == 1:
+            return candidates[0]
+    if not names:
+        return None
+    fitting = [name for name in names if has_image_and_label(_header(tree.root + name), wanted)]
+    if len(fitting) == 1:
+        return fitting[0]
+    fits = "more than one has" if fitting else "none has"
+    raise InputError(
+        f"{tree.root} holds {plural(len(names), 'manifest')} ({listed(names)}); "
+        f"{fits} an image and a label column.",
+        remedy="Name the one to read.",
+    )
+
+
+def _header(path: str) -> Sequence[str]:
+    if path.lower().endswith(".parquet"):
+        return tuple(open_cells(path).schema.names)
+    return column_names(path)

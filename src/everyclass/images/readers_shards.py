@@ -130,6 +130,12 @@ def _values(inside: str) -> Sequence[str]:
     return [str(number).zfill(width) for number in range(first, last + step, step)]
 
 
+def is_saved(folder: str) -> bool:
+    """Whether `save_to_disk` wrote this folder."""
+    names = set(file_names(folder))
+    return _ALL_SPLITS in names or {_ONE_SPLIT, "dataset_info.json"} <= names
+
+
 def saved_shards(tree: Tree) -> Sharded | None:
     """The Arrow files of a folder that `save_to_disk` wrote; None for another folder.
 

@@ -67,7 +67,7 @@ def members_of(
             # Names that are no UTF-8 stay names that can be written.
             with tarfile.open(fileobj=file, mode="r:", errors="backslashreplace") as tar:
                 while (info := tar.next()) is not None:
-                    tar.members = []  # it would keep all of them
+                    tar.members = []  # type: ignore[attr-defined]  # it would keep all of them
                     if not info.isreg() or info.issparse():
                         continue
                     member = Member(info.name, info.offset_data, info.size)
