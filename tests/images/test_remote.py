@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from everyclass.errors import InputError
-from everyclass.images import audit as audit_module
+from everyclass.images import examine as examine_module
 from everyclass.images.audit import audit_images
 from everyclass.images.audit_cache import AuditCache
 from everyclass.images.contents import _stamp_of_entry, read_bytes
@@ -75,9 +75,9 @@ def test_only_objects_with_another_etag_are_read_again(
 ) -> None:
     bucket.put(str(local), "cells/set", recursive=True)
     read: list[str] = []
-    plain = audit_module.read_bytes
+    plain = examine_module.read_bytes
     monkeypatch.setattr(
-        audit_module, "read_bytes", lambda image: (read.append(image), plain(image))[1]
+        examine_module, "read_bytes", lambda image: (read.append(image), plain(image))[1]
     )
 
     def audited() -> int:

@@ -60,7 +60,7 @@ def test_train_on_archives_and_use_it_on_the_rest(
 
     # The second training finds its audit and its decoded images in the cache.
     with monkeypatch.context() as patched:
-        patched.setattr("everyclass.images.audit.decode_resized", refuse)
+        patched.setattr("everyclass.images.examine.decode_resized", refuse)
         patched.setattr("everyclass.images.store.load_image", refuse)
         again = str(tmp_path / "again")
         assert command("train", sources["tar"], "--out", again, *options) == 0

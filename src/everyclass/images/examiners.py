@@ -189,8 +189,6 @@ def serve() -> None:
         try:
             records, faults = examine_chunk(Chunk(**told), pixels)
         except InputError as error:
-            _send(
-                answers, {"what": error.what, "where": error.where, "remedy": error.remedy}
-            )
+            _send(answers, {"what": error.what, "where": error.where, "remedy": error.remedy})
             continue
         _send(answers, [(one.row, one.reason) for one in faults], records.tobytes())
