@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
 
@@ -60,7 +61,8 @@ class Examiners:
             worker.wait()
             for pipe in (worker.stdin, worker.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError):  # what it did not read before it ended
+                        pipe.close()
 
     def examine(self, chunk: Chunk) -> Examined:
         """Examine a chunk by the worker of the calling thread.
