@@ -46,7 +46,8 @@ print(json.dumps([len(table), time.perf_counter() - start, sum(os.times()[:4]) -
 DECODING = """
 import json, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
-from everyclass.images.pixels import decode, load_image, read_bytes
+from everyclass.images.contents import read_bytes
+from everyclass.images.pixels import decode, load_image
 from everyclass.images.readers import read_table
 folder, cores = sys.argv[1], int(sys.argv[3])
 images, side = list(read_table(folder).images), int(sys.argv[2])

@@ -84,7 +84,8 @@ print(json.dumps({
 DECODE = """
 import json, resource, sys, time
 from concurrent.futures import ThreadPoolExecutor
-from everyclass.images.pixels import decode, read_bytes
+from everyclass.images.contents import read_bytes
+from everyclass.images.pixels import decode
 from everyclass.images.readers import read_table
 images = list(read_table(sys.argv[1]).images)
 def work(part):

@@ -23,6 +23,8 @@ from everyclass.options import (
     NoCache,
     Quiet,
     SplitColumn,
+    TileDownsample,
+    TileSize,
     wishes_of,
 )
 from everyclass.printing import progress_console, result_console, write_json
@@ -69,6 +71,8 @@ def curve(
     split_column: SplitColumn = None,
     group_column: GroupColumn = None,
     image_root: ImageRoot = None,
+    tile_size: TileSize = None,
+    tile_downsample: TileDownsample = 1,
     max_unreadable: MaxUnreadable = 0.01,
     no_cache: NoCache = False,
     json_file: Json = None,
@@ -100,6 +104,8 @@ def curve(
                 split_column=split_column,
                 group_column=group_column,
                 image_root=image_root,
+                tile_size=tile_size,
+                tile_downsample=tile_downsample,
                 max_unreadable=max_unreadable,
             ),
             out=out,

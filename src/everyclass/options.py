@@ -15,8 +15,10 @@ import typer
 from everyclass.errors import InputError
 
 DATA_HELP = (
-    "A folder of class folders (optionally under train/ val/ test/), or a CSV, TSV or Parquet "
-    "manifest with a column for the image and one for the label."
+    "A folder of class folders (optionally under train/ val/ test/), a CSV, TSV or Parquet "
+    "manifest with a column for the image (its path, or the image itself) and one for the label, "
+    "tar archives of samples (shards/train-{000..009}.tar, or their folder), or a Hugging Face "
+    "data set (a folder of save_to_disk, or hf://OWNER/NAME). Also behind s3:// and gs://."
 )
 Data = Annotated[str, typer.Argument(help=DATA_HELP, metavar="DATA")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON to this file.")]
@@ -35,6 +37,13 @@ GroupColumn = Annotated[
 ]
 ImageRoot = Annotated[
     str | None, typer.Option(help="Folder that a manifest's image paths are relative to.")
+]
+TileSize = Annotated[
+    int | None,
+    typer.Option(help="Cut whole-slide images into tiles of this side, px, where tissue is."),
+]
+TileDownsample = Annotated[
+    int, typer.Option(help="Pixels of the full slide for one of a tile, along each side.", min=1)
 ]
 MaxUnreadable = Annotated[
     float, typer.Option(help="Share of unreadable images at which the run stops.", min=0, max=1)

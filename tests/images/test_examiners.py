@@ -9,9 +9,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from everyclass.errors import InputError
 from everyclass.images import audit as audit_module
 from everyclass.images.audit import examine_images
 from everyclass.images.examine import Chunk
@@ -127,3 +130,27 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_what_is_wrong_with_all_images_is_one_refusal() -> None:
+    chunk = Chunk(rows=range(2), images=["nosuch://a.png", "nosuch://b.png"], side=SIDE)
+    with Examiners() as workers:
+        for _ in range(2):  # and the worker goes on
+            with pytest.raises(InputError, match=r"nosuch://a\.png cannot be opened: Protocol"):
+                workers.examine(chunk)
+        assert len(workers._started) == 1
+
+
+def test_archives_and_parquet_are_read_by_processes_too(
+    table: ImageTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = [Path(image).read_bytes() for image in table.images]
+    labels = table.labels().tolist()
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"image": contents, "label": labels}), path, row_group_size=7)
+    monkeypatch.setattr(audit_module, "_WORTH_PROCESSES", 1)
+    seen = [
+        examine_images(one, side=SIDE, threads=2).contents(len(one))
+        for one in (table, read_table(path))
+    ]
+    assert np.array_equal(*seen)

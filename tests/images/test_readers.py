@@ -130,7 +130,7 @@ def test_a_parquet_manifest_behind_a_uri_and_file_uris(
 
 def test_uris_that_lead_nowhere(memory: fsspec.AbstractFileSystem) -> None:
     assert refusal("memory://nowhere").startswith("memory://nowhere does not exist.")
-    assert refusal("nowhere://x") == "nowhere://x cannot be read: Protocol not known: nowhere."
+    assert refusal("nowhere://x") == "nowhere://x cannot be opened: Protocol not known: nowhere."
     assert refusal("zip://a::memory://b.zip") == (
         "zip://a::memory://b.zip goes through a chain of file systems. "
         "Unpack the archive and name the folder it gives."

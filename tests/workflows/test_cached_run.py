@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from everyclass.images.pixels import UnreadableImage
+from everyclass.images.damage import UnreadableImage
 from everyclass.workflows.cache_folder import cache_folder
 from everyclass.workflows.events import Event, ImagesKept
 from everyclass.workflows.prepare import DataSource

@@ -22,9 +22,9 @@ from everyclass.errors import InputError
 from everyclass.images.audit_cache import AuditCache
 from everyclass.images.audit_summary import KindCounts, Seen, summarise
 from everyclass.images.audit_values import SPLITS_OR_NONE, Audit, SplitOrNone
+from everyclass.images.contents import NO_SUCH_FILE
 from everyclass.images.examine import Chunk, Examined, ImageFault, examine_chunk
 from everyclass.images.examiners import Examiners
-from everyclass.images.pixels import NO_SUCH_FILE
 from everyclass.images.records import (
     DIGEST_BYTES,
     RECORD,

@@ -1,8 +1,9 @@
 """Records of images between audits: what has not changed is not read again.
 
-Comes in: a folder and the paths of a table. Goes out: the records of those files whose size and
-time of change are what they were; afterwards the records of all. A file is known by its absolute
-path; only local files are. A file changed within two seconds of being measured is not kept: it may
+Comes in: a folder and the images of a table. Goes out: the records of those whose file has the size
+and the time of change that it had; afterwards the records of all. An image is known by its absolute
+path, its URI or its place in a larger file. What is on the web, where nothing says that a file has
+changed, is not kept, and neither is a file changed within two seconds of being measured: it may
 change again within the same tick of the clock.
 
 One file a data set and size, replaced as a whole. What cannot be read, or belongs to another
@@ -14,21 +15,23 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from everyclass.images.contents import absolute, stamps_of
+from everyclass.images.listing import is_uri
 from everyclass.images.pixels import PIXELS_VERSION
 from everyclass.images.records import RECORD, RECORDS_VERSION, Records
 
 FILE_RECORD = np.dtype(
     [("path", "<u8", 2), ("size", "<i8"), ("changed", "<i8"), ("record", RECORD)]
 )
-"""BLAKE2b of the absolute path, size in bytes, time of the last change in ns, the image's record
-(its row is of no meaning between audits)."""
+"""BLAKE2b of the absolute path or address, size and change of its file (`contents.Stamp`), the
+image's record (its row is of no meaning between audits)."""
 
 SETTLED_NS = 2_000_000_000
 """Coarsest tick of a file system's clock (FAT: two seconds)."""
@@ -53,7 +56,7 @@ class AuditCache:
 
     def __init__(self, folder: Path, *, source: str, side: int) -> None:
         version = f"{PIXELS_VERSION}.{RECORDS_VERSION}.{RECORD.itemsize}"
-        where = source if "://" in source else str(Path(source).resolve())
+        where = source if is_uri(source) else str(Path(source).resolve())
         name = hashlib.blake2b(f"{where}\n{side}\n{version}".encode(), digest_size=12).hexdigest()
         self._file = folder / f"{name}.npy"
         self._files: _Stats = np.zeros(0, dtype=FILE_RECORD)
@@ -115,27 +118,18 @@ def _keys(paths: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
     return halves.view([("high", "<u8"), ("low", "<u8")])[:, 0]
 
 
-def stats_of(images: Iterable[str]) -> npt.NDArray[np.void]:
-    """(N,) `FILE_RECORD`: digest of the path, size and time of change of each file, its record left
-    empty; size -1 for what is no local file."""
-    digests, numbers = bytearray(), []
-    for image in images:
-        size, changed = -1, 0
-        if "://" not in image:
-            path = os.path.abspath(image)
-            digests += hashlib.blake2b(os.fsencode(path), digest_size=16).digest()
-            try:
-                found = os.stat(path)
-                size, changed = found.st_size, found.st_mtime_ns
-            except (OSError, ValueError):
-                pass
-        else:
-            digests += bytes(16)
-        numbers.append((size, changed))
-    files = np.zeros(len(numbers), dtype=FILE_RECORD)
-    if numbers:
+def stats_of(images: Sequence[str]) -> npt.NDArray[np.void]:
+    """(N,) `FILE_RECORD`: digest of what names the image, size and time of change of its file, its
+    record left empty; size -1 for what cannot be asked without reading it."""
+    files = np.zeros(len(images), dtype=FILE_RECORD)
+    if len(files):
+        digests = b"".join(
+            hashlib.blake2b(os.fsencode(absolute(image)), digest_size=16).digest()
+            for image in images
+        )
         files["path"] = np.frombuffer(digests, dtype="<u8").reshape(-1, 2)
-        files["size"], files["changed"] = np.array(numbers, dtype=np.int64).T
+        stamps = np.array(list(stamps_of(images)), dtype=np.int64)
+        files["size"], files["changed"] = stamps.T
     return files
 
 

@@ -1,4 +1,4 @@
-"""What decoders raise on damaged files, and how to say it in plain words."""
+"""What decoders raise on damaged files, how to say it in plain words, and what we raise then."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import struct
 import zlib
 
 from PIL import Image, ImageCms
+
+from everyclass.errors import EveryclassError
 
 # What Pillow and simplejpeg raise on damaged files, as found by damaging them
 # (tests/images/test_pixels.py), and its documented neighbours. Warning: where the user has made
@@ -28,6 +30,18 @@ DAMAGE = (
     ImageCms.PyCMSError,
 )
 _TRUNCATED = ("truncated", "premature end of jpeg", "requires a buffer of")  # the last: struct
+
+
+class UnreadableImage(EveryclassError):
+    """A file that does not hold an image that can be read.
+
+    Args:
+        reason: in plain words, with the decoder's own reason where there is one.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
 
 
 def describe_damage(image_format: str, error: BaseException) -> str:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from everyclass.images.pixels import UnreadableImage, decode_resized, read_bytes
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import UnreadableImage
+from everyclass.images.pixels import decode_resized
 from everyclass.images.records import DIGEST_BYTES, RECORD, ImageFacts, Records, records_of
 from everyclass.images.store_files import StoredPixels
 

@@ -18,11 +18,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any
 
 import numpy as np
 
+from everyclass.errors import InputError
 from everyclass.images.examine import Chunk, Examined, ImageFault, examine_chunk
 from everyclass.images.records import RECORD, Records
 from everyclass.images.store_files import StoreFolder
@@ -59,7 +61,8 @@ class Examiners:
             worker.wait()
             for pipe in (worker.stdin, worker.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError):  # what it did not read before it ended
+                        pipe.close()
 
     def examine(self, chunk: Chunk) -> Examined:
         """Examine a chunk by the worker of the calling thread.
@@ -88,6 +91,8 @@ class Examiners:
             self._own.worker = None
             worker.kill()
             raise _WorkerEnded(_how_it_ended(worker.wait()))
+        if isinstance(told, dict):  # not this image alone: a package is missing
+            raise InputError(**told)
         records: Records = np.frombuffer(content, dtype=RECORD)
         return records, [ImageFault(row=row, reason=reason) for row, reason in told]
 
@@ -183,5 +188,9 @@ def serve() -> None:
             told, _ = _receive(sys.stdin.buffer)
         except EOFError:
             return
-        records, faults = examine_chunk(Chunk(**told), pixels)
+        try:
+            records, faults = examine_chunk(Chunk(**told), pixels)
+        except InputError as error:
+            _send(answers, {"what": error.what, "where": error.where, "remedy": error.remedy})
+            continue
         _send(answers, [(one.row, one.reason) for one in faults], records.tobytes())

@@ -15,9 +15,18 @@ from pathlib import PurePath
 from typing import Any, BinaryIO, Literal, cast
 
 from everyclass.errors import InputError
+from everyclass.images.addresses import KINDS, address_of
 
 # Written by file managers and archive tools, never by the owner of the images.
 _LITTER = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini", "@eaDir"})
+
+_CLIENTS = frozenset(
+    ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "requests", "s3fs", "urllib3")
+)
+"""Packages whose errors may come out of an fsspec file system."""
+_UNLISTED = frozenset(("http", "https", *KINDS))
+_CLOUDS = ("s3", "gs", "gc")
+"""First letters of the URIs that the extra `cloud` reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +67,12 @@ def is_uri(path: str) -> bool:
     return "://" in path
 
 
+def can_be_listed(folder: str) -> bool:
+    """Whether what lies in a folder can be asked; not so for web addresses, chained URIs and the
+    addresses of entries in larger files."""
+    return "::" not in folder and folder.partition("://")[0] not in _UNLISTED
+
+
 def join(folder: str, name: str) -> str:
     """A path below a folder; the name alone in the folder "."."""
     if folder == ".":
@@ -77,10 +92,12 @@ def file_name(path: str) -> str:
 
 
 def what_is(path: str) -> Literal["folder", "file"] | None:
-    """Whether a path is a folder, a file or nothing."""
+    """Whether a path is a folder, a file or nothing; an entry of a larger file counts as a file."""
+    if address_of(path) is not None:
+        return "file"
     if not is_uri(path):
         return "folder" if os.path.isdir(path) else "file" if os.path.isfile(path) else None
-    filesystem, inner = _filesystem(path)
+    filesystem, inner = filesystem_of(path)
     with readable(path):
         return "folder" if filesystem.isdir(inner) else "file" if filesystem.isfile(inner) else None
 
@@ -90,7 +107,7 @@ def opened(path: str) -> Iterator[BinaryIO]:
     """A file opened for reading bytes."""
     with readable(path):
         if is_uri(path):
-            filesystem, inner = _filesystem(path)
+            filesystem, inner = filesystem_of(path)
             with filesystem.open(inner, "rb") as file:
                 yield cast(BinaryIO, file)
         else:
@@ -107,6 +124,16 @@ def readable(path: str) -> Iterator[None]:
         raise InputError(
             f"{error.filename or path} cannot be read: {error.strerror or error}."
         ) from error
+    except Exception as error:
+        if not is_of_client(error):
+            raise
+        raise InputError(f"{path} cannot be read: {error}.".replace("..", ".")) from error
+
+
+def is_of_client(error: Exception) -> bool:
+    """Whether an error comes from the package that talks to a store, which knows no OSError:
+    no credentials, no such endpoint, a refusal in words of its own."""
+    return type(error).__module__.partition(".")[0] in _CLIENTS
 
 
 def file_names(folder: str) -> list[str]:
@@ -118,7 +145,7 @@ def file_names(folder: str) -> list[str]:
                     return [e.name for e in entries if _kind_of(e) == "file" and _is_text(e.name)]
             except (FileNotFoundError, NotADirectoryError):
                 return []
-    filesystem, inner = _filesystem(folder)
+    filesystem, inner = filesystem_of(folder)
     with readable(folder):
         try:
             listed = filesystem.ls(inner, detail=True)
@@ -201,8 +228,9 @@ def _kind_of(entry: os.DirEntry[str]) -> Literal["folder", "file", "broken link"
 
 def _walk_uri(root: str) -> Tree:
     """One `find` for the whole tree: an object store answers it in pages of a thousand names."""
-    filesystem, inner = _filesystem(root)
+    filesystem, inner = filesystem_of(root)
     with readable(root):
+        filesystem.invalidate_cache(inner)  # a session that lists it again wants what is there now
         found = filesystem.find(inner, withdirs=True, detail=True)
     start = inner.rstrip("/") + "/"
     folders: dict[str, list[str]] = {"": []}
@@ -221,7 +249,7 @@ def _walk_uri(root: str) -> Tree:
     )
 
 
-def _filesystem(uri: str) -> tuple[Any, str]:
+def filesystem_of(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI and the path inside it."""
     if "::" in uri:
         raise InputError(
@@ -233,8 +261,17 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     try:
         filesystem, inner = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
-        raise InputError(f"{uri} cannot be read: {error}.") from error
+        raise not_installed(uri, error) from error
+    except Exception as error:
+        # Some open what they are to list while they are made: archives, repositories, servers.
+        raise InputError(f"{uri} cannot be opened: {error}.".replace("..", ".")) from error
     return filesystem, str(inner)
+
+
+def not_installed(uri: str, error: ImportError | ValueError) -> InputError:
+    """What is wrong when fsspec knows no such protocol, or lacks the package that speaks it."""
+    remedy = "pip install 'everyclass[cloud]' reads s3:// and gs://." if uri[:2] in _CLOUDS else ""
+    return InputError(f"{uri} cannot be opened: {error}.".replace("..", "."), remedy=remedy)
 
 
 def _is_litter(name: str) -> bool:

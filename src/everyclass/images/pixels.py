@@ -1,8 +1,10 @@
 """The one definition of a pixel: bytes -> RGB uint8 -> resized. Knows no table and no split.
 
 Audit, training, evaluation and prediction all decode here, so that an image has the same pixels
-everywhere. Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, told apart by content and not by name. Of
-a file with several frames or pages the first is the image. The rule of each mode (Pillow's names):
+everywhere. Formats: JPEG, PNG, WebP, TIFF, BMP, GIF, DICOM (its rules: `everyclass.images.dicom`)
+and PPM, in which parts of slides come; told apart by content and not by name. Of a file with
+several frames or pages the first is the image; a DICOM of several is refused. The rule of each mode
+(Pillow's names):
 
     mode as stored       becomes RGB by
     1                    0 -> 0, 1 -> 255
@@ -40,7 +42,6 @@ of its size, so that the full image never exists; a larger file of another forma
 from __future__ import annotations
 
 import io
-import os
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -52,11 +53,12 @@ from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from everyclass.errors import EveryclassError, InputError
-from everyclass.images.damage import DAMAGE, describe_damage
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import DAMAGE, UnreadableImage, describe_damage
 from everyclass.images.jpeg import jpeg_pixels, read_header
 from everyclass.images.orientation import exif_orientation, upright
 from everyclass.images.resizing import RGB, resize
@@ -66,16 +68,10 @@ PIXELS_VERSION = 3
 """Changes whenever the same bytes would give other pixels; stored pixels carry it."""
 MAX_PIXELS = 178_956_970
 """Width x height above which nothing is decoded whole (the limit at which Pillow refuses)."""
-MAX_FILE_BYTES = 2 << 30
-NO_SUCH_FILE = "no such file"
-"""The reason of a missing file, which readers give as well."""
 
 _REDUCED_PIXELS = 1 << 24  # what a giant is brought to where 1/8 suffices: 50 MB of RGB
 _BIG_PIXELS = 1 << 25  # above, one image at a time: each takes 7 bytes a pixel or more meanwhile
 _BIG_TURN = threading.Lock()
-
-_FIRST_READ = 1 << 16  # most images of a training set are smaller than this
-_END_OF_JPEG = b"\xff\xd9"
 
 _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     # The classes and not Image.open, which looks at every format it knows and warns of sizes that
@@ -85,19 +81,8 @@ _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     "TIFF": TiffImageFile,
     "BMP": BmpImageFile,
     "GIF": GifImageFile,
+    "PPM": PpmImageFile,
 }
-
-
-class UnreadableImage(EveryclassError):
-    """A file that does not hold an image that can be read.
-
-    Args:
-        reason: in plain words, with the decoder's own reason where there is one.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,7 +91,7 @@ class DecodedImage:
 
     Args:
         rgb: (H, W, 3) uint8, C-contiguous, after the EXIF rotation.
-        format: "JPEG", "PNG", "WebP", "TIFF", "BMP" or "GIF".
+        format: "JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF", "DICOM" or "PPM".
         mode: as stored, in Pillow's words: "L", "RGB", "RGBA", "P", "CMYK", "I;16", ...
         bit_depth: bits of one channel as stored.
         width, height: in pixels after the rotation; of the original even when decoded reduced.
@@ -126,7 +111,7 @@ def load_image(path_or_uri: str, *, side: int) -> RGB:
     """The pixels a network is given for this file.
 
     Args:
-        path_or_uri: a local path, or a URI that fsspec knows.
+        path_or_uri: as the image column of a table holds it (`everyclass.images.contents`).
         side: in pixels.
     Returns:
         (side, side, 3) uint8.
@@ -134,66 +119,6 @@ def load_image(path_or_uri: str, *, side: int) -> RGB:
         UnreadableImage: with the reason.
     """
     return decode_resized(read_bytes(path_or_uri), side=side).rgb
-
-
-def read_bytes(path_or_uri: str) -> bytes:
-    """The content of a file.
-
-    Raises:
-        UnreadableImage: no such file, no permission, a folder, larger than 2 GiB, a read error.
-        InputError: a URI whose protocol needs a package that is not installed.
-    """
-    try:
-        if "://" in path_or_uri:
-            return _read_uri(path_or_uri)
-        return _read_file(path_or_uri)
-    except FileNotFoundError as error:
-        raise UnreadableImage(NO_SUCH_FILE) from error
-    except PermissionError as error:
-        raise UnreadableImage("no permission to read it") from error
-    except IsADirectoryError as error:
-        raise UnreadableImage("a folder, not a file") from error
-    except OSError as error:
-        raise UnreadableImage(f"cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # a path with a null byte
-        raise UnreadableImage(f"not a possible path: {error}") from error
-
-
-def _read_file(path: str) -> bytes:
-    # Three system calls for a small JPEG where open(path).read() makes eight: between threads, each
-    # is a change of turns that costs more than the call. Of other files a short read alone does not
-    # say that they end there: some file systems give them out in parts.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    try:
-        parts = [os.read(descriptor, _FIRST_READ)]
-        if len(parts[0]) < _FIRST_READ and parts[0].endswith(_END_OF_JPEG):
-            return parts[0]
-        if len(parts[0]) == _FIRST_READ:
-            _check_bytes(os.fstat(descriptor).st_size)
-        while part := os.read(descriptor, _FIRST_READ if len(parts) == 1 else 1 << 24):
-            parts.append(part)
-        return b"".join(parts)
-    finally:
-        os.close(descriptor)
-
-
-def _read_uri(uri: str) -> bytes:
-    import fsspec  # with all that it loads, a tenth of a small audit: only where a URI is read
-
-    try:
-        opened = fsspec.open(uri, "rb")
-    except (ImportError, ValueError) as error:  # fsspec names the package or the protocol
-        raise InputError(f"{uri} cannot be opened: {error}.") from error
-    with opened as file:
-        _check_bytes(getattr(file, "size", None) or 0)
-        return bytes(file.read())
-
-
-def _check_bytes(size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise UnreadableImage(
-            f"a file of {size / 1e9:.1f} GB; images up to {MAX_FILE_BYTES / 1e9:.1f} GB are read"
-        )
 
 
 def decode(content: bytes) -> DecodedImage:
@@ -223,6 +148,8 @@ def _decode(content: bytes, *, side: int | None) -> DecodedImage:
     try:
         if name == "JPEG":
             return _decode_jpeg(content, side=side)
+        if name == "DICOM":
+            return _decode_dicom(content, side=side)
         return _decode_other(content, name, side=side)
     except DAMAGE as error:
         raise UnreadableImage(describe_damage(name, error)) from error
@@ -287,6 +214,25 @@ def _decode_other(content: bytes, name: ImageFormat, *, side: int | None) -> Dec
             bit_depth=bit_depth,
             width=width,
             height=height,
+            reduced_by=1,
+        )
+
+
+def _decode_dicom(content: bytes, *, side: int | None) -> DecodedImage:
+    from everyclass.images.dicom import open_dicom  # with pydicom, only where one is read
+
+    image = open_dicom(content)
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(f"a DICOM of {_megapixels(image.width, image.height)}: {_ADVICE}")
+    with _turn(image.width * image.height):
+        rgb = image.rgb()
+        return DecodedImage(
+            rgb=rgb if side is None else resize(rgb, side=side),
+            format="DICOM",
+            mode="RGB" if not image.grey else "L" if image.bit_depth <= 8 else "I;16",
+            bit_depth=image.bit_depth,
+            width=image.width,
+            height=image.height,
             reduced_by=1,
         )
 

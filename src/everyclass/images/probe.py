@@ -13,7 +13,9 @@ from collections.abc import Sequence
 
 from PIL import Image, UnidentifiedImageError
 
-from everyclass.images.pixels import UnreadableImage, read_bytes
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import UnreadableImage
+from everyclass.images.signatures import image_format
 from everyclass.images.table import ImageTable
 from everyclass.seeding import stream_seed
 
@@ -31,7 +33,8 @@ def short_sides(table: ImageTable, *, seed: int) -> tuple[int, ...]:
     rows = random.Random(stream_seed(seed, "probe")).sample(
         range(len(table)), min(SAMPLED, len(table))
     )
-    found = (_short_side(table.image(row)) for row in rows)
+    # In order: entries of one file lie beside each other.
+    found = (_short_side(table.image(row)) for row in sorted(rows))
     return tuple(side for side in found if side is not None)
 
 
@@ -51,6 +54,11 @@ def side_for(short_sides: Sequence[int], *, cap: int) -> int:
 def _short_side(path: str) -> int | None:
     try:
         content = read_bytes(path)
+        if image_format(content) == "DICOM":
+            from everyclass.images.dicom import open_dicom
+
+            image = open_dicom(content)
+            return min(image.width, image.height)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as header:

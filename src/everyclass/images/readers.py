@@ -1,8 +1,9 @@
-"""What a user names -> ImageTable: a folder of class folders, or a CSV, TSV or Parquet manifest.
+"""What a user names -> ImageTable: class folders, a manifest, shards, a Hugging Face data set.
 
 Comes in: a path or fsspec URI. Goes out: a table without a decoded pixel, with what was guessed in
 its notes and what cannot be used in its rows set aside. Which kind of data it is, is decided here;
-how each kind is read stands in `readers_folder` and `readers_manifest`.
+how each kind is read stands in `readers_folder`, `readers_manifest`, `readers_tar` (WebDataset) and
+`readers_shards`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from everyclass.errors import InputError
+from everyclass.images.addresses import shown
 from everyclass.images.listing import Tree, file_name, join, plain_path, walk, what_is
-from everyclass.images.readers_columns import Role, has_image_and_label, is_manifest_name
+from everyclass.images.readers_columns import LabelUse, Role, is_manifest_name
 from everyclass.images.readers_folder import (
     Layout,
     describe_tree,
@@ -24,21 +26,36 @@ from everyclass.images.readers_folder import (
     read_class_folders,
     tree_notes,
 )
-from everyclass.images.readers_manifest import ManifestTable, read_manifest
+from everyclass.images.readers_manifest import (
+    ManifestTable,
+    manifest_in,
+    read_cells,
+    read_manifest,
+)
 from everyclass.images.readers_rules import (
     IMAGE_EXTENSIONS,
-    SPLIT_ALIASES,
     case_notes,
     check_classes,
     is_image_name,
     listed,
     plural,
 )
+from everyclass.images.readers_shards import (
+    Sharded,
+    is_saved,
+    named_shards,
+    saved_shards,
+    shards_in,
+)
+from everyclass.images.readers_slides import with_parts
+from everyclass.images.readers_tar import read_tars
+from everyclass.images.slides import Tiling
 from everyclass.images.table import ImageTable, SetAside
 
 _WHAT_DATA_IS = (
-    "The data are a folder with a folder of images for each class, or a CSV, TSV or Parquet "
-    "manifest."
+    "The data are a folder with a folder of images for each class, a CSV, TSV or Parquet "
+    "manifest, tar archives of samples, or a Hugging Face data set (a folder of save_to_disk, or "
+    "hf://OWNER/NAME)."
 )
 
 
@@ -50,6 +67,7 @@ def read_table(
     split_column: str | None = None,
     group_column: str | None = None,
     image_root: str | Path | None = None,
+    tiling: Tiling | None = None,
     require_labels: bool = True,
 ) -> ImageTable:
     """Read what a data set says about its images.
@@ -59,16 +77,21 @@ def read_table(
     called train.csv (.tsv, .parquet), is read by that manifest; so is any folder with a manifest
     when a column or `image_root` is named. A manifest beside class folders is left alone, with a
     note. How columns, rows and images of a manifest are read: `readers_columns.read_columns`,
-    `readers_manifest.read_manifest`, `readers_locate.locate`.
+    `readers_manifest.read_manifest`, `readers_locate.locate`. Images may lie in the manifest itself
+    (Parquet: `readers_cells`) or in archives (`readers_tar.read_tars`); which files are one data
+    set, `readers_shards` says.
 
     Args:
-        source: folder or manifest; a local path or an fsspec URI.
-        image_column: column with the image; None = image, path, filename, file or image_id.
+        source: folder, manifest, archive, or pattern of shards; a local path, an fsspec URI, or
+            hf://OWNER/NAME.
+        image_column: column with the image; None = image, path, filename, file or image_id. Of
+            archives: an ending of a sample's files, or an entry of its .json; so the next three.
         label_column: column with the class; None = label, class or target.
         split_column: column with train, val, test; None = split, where there is one.
         group_column: column with what must stay on one side of a split; None = group, patient,
             slide or smear (or these with _id), where there is one.
         image_root: folder that a manifest's image paths are relative to.
+        tiling: how whole-slide images are cut into tiles; None = a thumbnail each.
         require_labels: False reads images that have no label, too, and accepts any classes.
     Returns:
         The table; the class order is that of `readers_rules.class_order`.
@@ -79,6 +102,19 @@ def read_table(
     path = plain_path(source)
     wanted = _wanted(image_column, label_column, split_column, group_column)
     root = None if image_root is None else plain_path(image_root)
+    table = _read(path, wanted, root, require_labels=require_labels)
+    cut = with_parts(table, tiling)
+    if cut is not table and require_labels:
+        check_classes(cut, labels_from="slides", place=lambda row: shown(cut.image(row)))
+    return cut
+
+
+def _read(
+    path: str, wanted: Mapping[Role, str], root: str | None, *, require_labels: bool
+) -> ImageTable:
+    sharded = named_shards(path)
+    if sharded is not None:
+        return _from_shards(sharded, path, wanted, root, require_labels=require_labels)
     match what_is(path):
         case None:
             raise InputError(f"{path or 'An empty path'} does not exist.", remedy=_WHAT_DATA_IS)
@@ -110,6 +146,43 @@ def _from_manifest(
         image_root=image_root,
         labels="required" if require_labels else "optional",
     )
+    return _checked(manifest, require_labels=require_labels)
+
+
+def _from_shards(
+    sharded: Sharded,
+    path: str,
+    wanted: Mapping[Role, str],
+    image_root: str | None,
+    *,
+    require_labels: bool,
+) -> ImageTable:
+    read = _read_shards(
+        sharded, path, wanted, image_root, labels="required" if require_labels else "optional"
+    )
+    return _checked(read, require_labels=require_labels)
+
+
+def _read_shards(
+    sharded: Sharded,
+    path: str,
+    wanted: Mapping[Role, str],
+    image_root: str | None,
+    *,
+    labels: LabelUse,
+) -> ManifestTable:
+    if image_root is not None and sharded.kind == "samples":
+        raise InputError(f"{path} holds the images themselves.", remedy="Leave --image-root out.")
+    if sharded.kind == "samples":
+        read = read_tars(sharded.shards, source=path, wanted=wanted, labels=labels)
+    else:
+        read = read_cells(
+            sharded.shards, source=path, wanted=wanted, labels=labels, root=image_root
+        )
+    return replace(read, table=replace(read.table, notes=sharded.notes + read.table.notes))
+
+
+def _checked(manifest: ManifestTable, *, require_labels: bool) -> ImageTable:
     table = replace(manifest.table, notes=manifest.table.notes + case_notes(manifest.table.classes))
     if require_labels:
         check_classes(
@@ -119,7 +192,7 @@ def _from_manifest(
 
 
 def _row_place(manifest: ManifestTable) -> Callable[[int], str]:
-    return lambda row: f"row {manifest.rows[row]:,}, {file_name(manifest.table.image(row))}"
+    return lambda row: f"row {manifest.rows[row]:,}, {shown(manifest.table.image(row))}"
 
 
 def _refuse_other_files(path: str) -> None:
@@ -137,11 +210,17 @@ def _from_folder(
     path: str, wanted: Mapping[Role, str], image_root: str | None, *, require_labels: bool
 ) -> ImageTable:
     tree = walk(path)
+    saved = saved_shards(tree)
+    if saved is not None:
+        return _from_shards(saved, path, wanted, image_root, require_labels=require_labels)
     layout = find_layout(tree)
     asked_for_manifest = bool(wanted) or image_root is not None
     if layout is not None and not asked_for_manifest:
         return _from_class_folders(tree, layout, path, require_labels=require_labels)
-    manifest = _manifest_in(tree, wanted)
+    sharded = shards_in(tree) if layout is None else None
+    if sharded is not None and not _has_other_manifests(tree, sharded):
+        return _from_shards(sharded, path, wanted, image_root, require_labels=require_labels)
+    manifest = manifest_in(tree, wanted)
     if manifest is not None:
         table = _from_manifest(
             join(path, manifest), wanted, image_root, require_labels=require_labels
@@ -178,6 +257,12 @@ def _from_class_folders(
     return table
 
 
+def _has_other_manifests(tree: Tree, sharded: Sharded) -> bool:
+    """Whether a folder with shards has a manifest too, which then stands for it."""
+    shards = {shard.path for shard in sharded.shards}
+    return any(is_manifest_name(n) and tree.root + n not in shards for n in tree.folders[""])
+
+
 def _inner_folder(tree: Tree, layout: Layout, path: str) -> str:
     """Where to look when the only class folder is what an archive was unpacked to."""
     folder = layout.class_folders[0][2]
@@ -186,32 +271,6 @@ def _inner_folder(tree: Tree, layout: Layout, path: str) -> str:
         return ""
     target = join(path, folder.rstrip("/"))
     return f"If its classes are the folders inside it ({listed(inner)}), name {target} instead."
-
-
-def _manifest_in(tree: Tree, wanted: Mapping[Role, str]) -> str | None:
-    """The manifest that stands for a folder: train.csv before the only one that fits.
-
-    Raises:
-        InputError: several fit, or there are several and none fits.
-    """
-    names = [name for name in tree.folders[""] if is_manifest_name(name)]
-    training = [
-        name for name in names if SPLIT_ALIASES.get(name.lower().partition(".")[0]) == "train"
-    ]
-    for candidates in (training, names):
-        if len(candidates) == 1:
-            return candidates[0]
-    if not names:
-        return None
-    fitting = [name for name in names if has_image_and_label(tree.root + name, wanted)]
-    if len(fitting) == 1:
-        return fitting[0]
-    fits = "more than one has" if fitting else "none has"
-    raise InputError(
-        f"{tree.root} holds {plural(len(names), 'manifest')} ({listed(names)}); "
-        f"{fits} an image and a label column.",
-        remedy="Name the one to read.",
-    )
 
 
 def _no_classes(tree: Tree, path: str, images: Sequence[str]) -> InputError:
@@ -238,15 +297,25 @@ def _without_labels(tree: Tree, images: Sequence[str], source: str) -> ImageTabl
     return replace(table, notes=tuple(tree_notes(tree)), set_aside=broken)
 
 
-def read_images(paths: Sequence[str]) -> ImageTable:
+def has_columns(source: str) -> bool:
+    """Whether a source has named columns or fields, of which one may be the label: a manifest, an
+    archive, shards by a pattern, a data set of the hub or a folder of save_to_disk."""
+    path = plain_path(source)
+    if is_manifest_name(path) or named_shards(path) is not None:
+        return True
+    return what_is(path) == "folder" and is_saved(path)
+
+
+def read_images(paths: Sequence[str], *, tiling: Tiling | None = None) -> ImageTable:
     """Read images to predict: files, folders and manifests in any mixture, labels left aside.
 
-    A folder gives all images in it and below it. A manifest gives its image column. Any other
-    file is taken for an image, whatever its name; what it is shows when it is decoded. An image
-    named twice is read once, with a note.
+    A folder gives all images in it and below it, or those in its shards. A manifest and an archive
+    give theirs. Any other file is taken for an image, whatever its name; what it is shows when it
+    is decoded. An image named twice is read once, with a note.
 
     Args:
         paths: local paths or fsspec URIs.
+        tiling: how whole-slide images are cut into tiles; None = a thumbnail each.
     Returns:
         A table without classes, labels, groups and splits, in the order of the arguments.
     Raises:
@@ -270,20 +339,24 @@ def read_images(paths: Sequence[str]) -> ImageTable:
         root=tables[0].root if len(tables) == 1 else "",
     )
     set_aside = tuple(row for part in tables for row in part.set_aside)
-    return replace(table, notes=notes, set_aside=set_aside)
+    return with_parts(replace(table, notes=notes, set_aside=set_aside), tiling)
 
 
 def _unlabelled_tables(paths: Sequence[str]) -> Iterator[ImageTable]:
     """A table for each folder and manifest, and one for each run of single files between them."""
     files: list[str] = []
     for path in map(plain_path, paths):
-        kind = what_is(path)
-        if kind == "file" and not is_manifest_name(path):
+        sharded = named_shards(path)
+        kind = what_is(path) if sharded is None else "file"
+        if kind == "file" and sharded is None and not is_manifest_name(path):
             files.append(path)
             continue
         if files:
             yield ImageTable.from_lists(files)
             files = []
+        if sharded is not None:
+            yield _read_shards(sharded, path, {}, None, labels="ignored").table
+            continue
         if kind is None:
             raise InputError(
                 f"{path or 'An empty path'} does not exist.",
@@ -297,6 +370,9 @@ def _unlabelled_tables(paths: Sequence[str]) -> Iterator[ImageTable]:
 def _unlabelled_folder(path: str) -> ImageTable:
     tree = walk(path)
     images = list(image_paths(tree))
+    sharded = saved_shards(tree) or (None if images else shards_in(tree))
+    if sharded is not None:
+        return _read_shards(sharded, path, {}, None, labels="ignored").table
     if not images:
         raise _no_classes(tree, path, images)
     return _without_labels(tree, images, path)

@@ -1,8 +1,8 @@
 """The columns of a manifest, as text.
 
-Comes in: a CSV, TSV or Parquet file and the column names a user gave. Goes out: the image, label,
-split and group columns, trimmed, with "" for what is missing. It knows what a column may be
-called and how files are broken; it does not know what the values mean.
+Comes in: a CSV or TSV file and the column names a user gave. Goes out: the image, label, split and
+group columns, trimmed, with "" for what is missing. It knows what a column may be called and how
+files are broken; it does not know what the values mean. Parquet: `readers_cells`.
 """
 
 from __future__ import annotations
@@ -48,20 +48,19 @@ class TextColumns:
     Args:
         columns: role -> (N,) Arrow strings without nulls; "" = missing. Only roles in use.
         names: role -> name of the column in the file.
-        first_row: what users call the first row: 2 in a CSV file, whose header is row 1, as a
-            spreadsheet shows it (blank lines and line breaks inside quotes are not counted); 1 in
-            a Parquet file.
+        rows: (N,) what users call each row: from 2 in a CSV file, whose header is row 1, as a
+            spreadsheet shows it (blank lines and line breaks inside quotes are not counted); from 1
+            in each Parquet or Arrow file.
         notes: what was decided while reading, a sentence each.
+        empty: (N,) bool where the image column holds images and not their paths: rows that hold
+            none. The column is then the address of each (`everyclass.images.contents`).
     """
 
     columns: Mapping[Role, pa.LargeStringArray]
     names: Mapping[Role, str]
-    first_row: int
+    rows: npt.NDArray[np.int64]
     notes: tuple[str, ...]
-
-    def row_numbers(self) -> npt.NDArray[np.int64]:
-        """(N,) the number of each row in the file."""
-        return np.arange(len(self.columns["image"])) + self.first_row
+    empty: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +76,18 @@ def is_manifest_name(name: str) -> bool:
     return name.lower().endswith((".csv", ".tsv", ".parquet"))
 
 
-def has_image_and_label(path: str, wanted: Mapping[Role, str]) -> bool:
+def has_image_and_label(names: Sequence[str], wanted: Mapping[Role, str]) -> bool:
     """Whether a manifest's header has both columns, by their usual or the wanted names."""
-    names = _read_header(path).names
     folded = {name.strip().casefold() for name in names}
     return all(
         wanted[role] in names if role in wanted else not folded.isdisjoint(COLUMN_NAMES[role])
         for role in ("image", "label")
     )
+
+
+def column_names(path: str) -> tuple[str, ...]:
+    """The header of a CSV or TSV file."""
+    return _read_header(path).names
 
 
 def read_columns(path: str, *, wanted: Mapping[Role, str], labels: LabelUse) -> TextColumns:
@@ -95,45 +98,40 @@ def read_columns(path: str, *, wanted: Mapping[Role, str], labels: LabelUse) -> 
     Only an empty value is missing: `NA` and `None` may be class names.
 
     Args:
-        path: local path or URI ending in .csv, .tsv or .parquet.
+        path: local path or URI ending in .csv or .tsv.
         wanted: role -> column name, as a user gave it.
         labels: "required" refuses a file without label column; "ignored" reads the image column
             only.
     Raises:
         InputError: no such column, two that fit, not UTF-8, a row with another number of values,
-            an unclosed quotation mark, a file that is no Parquet, no row at all.
+            an unclosed quotation mark, no row at all.
     """
     name = file_name(path)
     header = _read_header(path)
-    names = _choose(header.names, wanted=wanted, labels=labels, manifest=name)
-    if _is_parquet(path):
-        first_row, table = 1, _read_parquet(path, tuple(names.values()))
-    else:
-        first_row, table = 2, _read_csv(path, header, tuple(names.values()))
+    names = choose_columns(header.names, wanted=wanted, labels=labels, manifest=name)
+    table = _read_csv(path, header, tuple(names.values()))
     if table.num_rows == 0:
-        raise InputError(f"{name} has column names ({', '.join(header.names)}) but no rows.")
-    columns = {role: _as_text(table[column], column, name) for role, column in names.items()}
-    if not _is_parquet(path):
-        _refuse_open_quote(columns.values(), table.columns[-1], header, name)
-    notes = [f"Columns used: {', '.join(f'{column} as {role}' for role, column in names.items())}."]
+        raise no_rows(name, header.names)
+    columns = {role: as_text(table[column], column, name) for role, column in names.items()}
+    _refuse_open_quote(columns.values(), table.columns[-1], header, name)
+    notes = [columns_note(names)]
     if header.delimiter != ("\t" if path.lower().endswith(".tsv") else ","):
         notes.append(f"{name} is read with {_DELIMITERS[header.delimiter]} between values.")
-    return TextColumns(columns=columns, names=names, first_row=first_row, notes=tuple(notes))
+    rows = np.arange(table.num_rows) + 2
+    return TextColumns(columns=columns, names=names, rows=rows, notes=tuple(notes))
 
 
-def _is_parquet(path: str) -> bool:
-    return path.lower().endswith(".parquet")
+def columns_note(names: Mapping[Role, str]) -> str:
+    """Which column was taken for what."""
+    return f"Columns used: {', '.join(f'{column} as {role}' for role, column in names.items())}."
+
+
+def no_rows(manifest: str, names: Sequence[str]) -> InputError:
+    """The refusal of a file that has a header and nothing below it."""
+    return InputError(f"{manifest} has column names ({', '.join(names)}) but no rows.")
 
 
 def _read_header(path: str) -> _Header:
-    if _is_parquet(path):
-        with opened(path) as file:
-            try:
-                import pyarrow.parquet as pq  # a third of pyarrow's loading; folders need none
-
-                return _Header(names=tuple(pq.read_schema(file).names), delimiter=",")
-            except pa.ArrowInvalid as error:
-                raise _bad_parquet(path, error) from error
     with opened(path) as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -160,15 +158,27 @@ def _read_header(path: str) -> _Header:
     return _Header(names=tuple(names), delimiter=delimiter)
 
 
-def _choose(
-    names: Sequence[str], *, wanted: Mapping[Role, str], labels: LabelUse, manifest: str
+def choose_columns(
+    names: Sequence[str],
+    *,
+    wanted: Mapping[Role, str],
+    labels: LabelUse,
+    manifest: str,
+    typed: Mapping[Role, Sequence[str]] | None = None,
 ) -> dict[Role, str]:
-    """Role -> column, for the roles that the file has and this reading wants."""
+    """Role -> column, for the roles that the file has and this reading wants.
+
+    Args:
+        typed: columns whose type says what they are for: where names leave it open, the only one
+            of them is taken.
+    Raises:
+        InputError: no such column, two that fit, one column for two roles.
+    """
     chosen: dict[Role, str] = {}
     for role in COLUMN_NAMES:
         if role != "image" and labels == "ignored":
             continue
-        column = _column_for(role, names, wanted.get(role), manifest)
+        column = _column_for(role, names, wanted.get(role), manifest, (typed or {}).get(role, ()))
         if column is not None:
             chosen[role] = column
         elif role == "image" or (role == "label" and labels == "required"):
@@ -189,7 +199,9 @@ def _choose(
     return chosen
 
 
-def _column_for(role: Role, names: Sequence[str], wanted: str | None, manifest: str) -> str | None:
+def _column_for(
+    role: Role, names: Sequence[str], wanted: str | None, manifest: str, typed: Sequence[str]
+) -> str | None:
     if wanted is not None:
         if wanted not in names:
             raise InputError(
@@ -198,12 +210,19 @@ def _column_for(role: Role, names: Sequence[str], wanted: str | None, manifest: 
             )
         return wanted
     fitting = [name for name in names if name.strip().casefold() in COLUMN_NAMES[role]]
+    if len(set(fitting)) != 1:
+        fitting = _only_one([name for name in fitting if name in typed] or typed) or fitting
     if len(set(fitting)) > 1:
         raise InputError(
             f"{manifest} has {len(fitting)} columns that may be the {role} ({', '.join(fitting)}).",
             remedy=f"Say which: --{role}-column {fitting[0]}.",
         )
     return fitting[0] if fitting else None
+
+
+def _only_one(names: Sequence[str]) -> list[str]:
+    """The names, if they are one."""
+    return list(names) if len(names) == 1 else []
 
 
 def _no_column(
@@ -282,23 +301,13 @@ def _not_utf8(path: str) -> InputError:
     )
 
 
-def _read_parquet(path: str, names: Sequence[str]) -> pa.Table:
-    with opened(path) as file:
-        try:
-            import pyarrow.parquet as pq
+def as_text(column: pa.ChunkedArray, name: str, manifest: str) -> pa.LargeStringArray:
+    """(N,) trimmed text without nulls; whole numbers without decimals, also where missing values
+    made them floats.
 
-            return pq.read_table(file, columns=list(names))
-        except pa.ArrowInvalid as error:
-            raise _bad_parquet(path, error) from error
-
-
-def _bad_parquet(path: str, error: pa.ArrowInvalid) -> InputError:
-    reason = str(error).partition(".")[0]
-    return InputError(f"{file_name(path)} is not a readable Parquet file: {reason}.")
-
-
-def _as_text(column: pa.ChunkedArray, name: str, manifest: str) -> pa.LargeStringArray:
-    """Trimmed text; whole numbers without decimals, also where missing values made them floats."""
+    Raises:
+        InputError: neither text nor numbers.
+    """
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type

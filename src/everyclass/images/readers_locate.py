@@ -18,8 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from everyclass.images.listing import Tree, file_names, join, walk
+from everyclass.images.contents import NO_SUCH_FILE
+from everyclass.images.listing import Tree, can_be_listed, file_names, join, walk
 from everyclass.images.readers_rules import IMAGE_EXTENSIONS, SPLIT_ALIASES, is_image_name, plural
+from everyclass.images.table import SplitName
 
 _TEXT = pa.large_string()
 _NOTHING = pa.scalar("", _TEXT)
@@ -47,12 +49,14 @@ class Located:
         found: (N,) bool: a file of that name was listed.
         root: the base as it stands in front of relative paths, "" for the current folder.
         notes: what was guessed, a sentence each.
+        reason: why rows that were not found are set aside.
     """
 
     paths: pa.LargeStringArray
     found: npt.NDArray[np.bool_]
     root: str
     notes: tuple[str, ...]
+    reason: str = NO_SUCH_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def locate(values: pa.LargeStringArray, *, base: str, column: str, manifest: str
     if len(rows) == 0:
         return Located(paths=paths, found=found, root=root, notes=notes)
     searched = values.take(pa.array(rows))
-    guess = _guess(searched, walk(base), _split_of(manifest))
+    guess = _guess(searched, walk(base), split_of(manifest))
     hit = guess.chosen >= 0
     found[rows[hit]] = True
     paths = _replaced(paths, rows[hit], guess.paths(searched, root).filter(pa.array(hit)))
@@ -157,11 +161,6 @@ def _resolve(base: str, folder: str) -> str:
     if path == ".":
         return ""
     return f"{scheme}{separator}{path}" + ("" if path.endswith("/") else "/")
-
-
-def can_be_listed(folder: str) -> bool:
-    """Whether what lies in a folder can be asked; not so for web addresses and chained URIs."""
-    return "::" not in folder and not folder.startswith(("http://", "https://"))
 
 
 def _prefixed(prefix: str, names: Sequence[str]) -> pa.LargeStringArray:
@@ -237,7 +236,7 @@ def _hits(sample: list[str], tree: Tree, split: str | None) -> Counter[_Template
             wanted[name + suffix + extension].append((folder + slash, suffix, extension))
     hits: Counter[_Template] = Counter()
     for place, names in tree.folders.items():
-        if _split_of(place) not in (None, split) and split is not None:
+        if split_of(place) not in (None, split) and split is not None:
             continue
         for name in wanted.keys() & set(names):
             for folder, suffix, extension in wanted[name]:
@@ -265,7 +264,7 @@ def _ranked(hits: Counter[_Template]) -> list[_Template]:
         found = hits[template]
         thumbnails = "thumb" in (template.folder + template.suffix).lower()
         return (
-            _split_of(template.folder) == "test",
+            split_of(template.folder) == "test",
             not (thumbnails and 2 * found >= most),
             -found,
             template.folder.count("/"),
@@ -300,7 +299,7 @@ def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[^a-z]+", name.lower()) if word]
 
 
-def _split_of(name: str) -> str | None:
+def split_of(name: str) -> SplitName | None:
     """The split that the first word of a name tells: "test" for test_images/."""
     words = _words(name)
     return SPLIT_ALIASES.get(words[0]) if words else None

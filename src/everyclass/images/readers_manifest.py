@@ -17,13 +17,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from everyclass.errors import InputError
-from everyclass.images.listing import file_name, is_uri, parent, what_is
-from everyclass.images.readers_columns import LabelUse, Role, TextColumns, read_columns
-from everyclass.images.readers_locate import Located, can_be_listed, locate
+from everyclass.images.addresses import Kind, common_front
+from everyclass.images.cells import open_cells
+from everyclass.images.listing import Tree, can_be_listed, file_name, is_uri, parent, what_is
+from everyclass.images.readers_cells import Shard, read_cell_files
+from everyclass.images.readers_columns import (
+    LabelUse,
+    Role,
+    TextColumns,
+    column_names,
+    has_image_and_label,
+    is_manifest_name,
+    read_columns,
+)
+from everyclass.images.readers_locate import Located, locate
 from everyclass.images.readers_rules import (
     SPLIT_ALIASES,
     class_order,
     is_image_name,
+    listed,
     plural,
 )
 from everyclass.images.table import SPLITS, ImageTable, SetAside
@@ -37,7 +49,7 @@ class ManifestTable:
 
     Args:
         table: N rows.
-        rows: (N,) the number of each row in the file, as `TextColumns.first_row` counts.
+        rows: (N,) the number of each row in its file, as `TextColumns.rows` counts.
         label_column: where the labels are from; None without labels.
     """
 
@@ -68,40 +80,90 @@ def read_manifest(
         InputError: what `read_columns` refuses; an unknown split; an image in two splits; not one
             image found.
     """
-    source = file_name(path)
+    if path.lower().endswith(".parquet"):
+        return read_cells([Shard(path)], source=path, wanted=wanted, labels=labels, root=image_root)
     columns = read_columns(path, wanted=wanted, labels=labels)
-    rows = columns.row_numbers()
+    return table_of_rows(columns, _located(columns, path, image_root), source=path, labels=labels)
+
+
+def read_cells(
+    shards: Sequence[Shard],
+    *,
+    source: str,
+    wanted: Mapping[Role, str],
+    labels: LabelUse,
+    root: str | None = None,
+) -> ManifestTable:
+    """Read Parquet or Arrow files as one manifest; arguments and errors as `read_manifest`.
+
+    Args:
+        shards: files with the same columns, in order.
+        source: what they are together.
+        root: folder that image paths are relative to, where they hold paths.
+    """
+    columns = read_cell_files(shards, wanted=wanted, labels=labels, source=source)
+    if columns.empty is None:
+        located = _located(columns, shards[0].path, root)
+    elif root is not None:
+        raise InputError(
+            f"{file_name(source)} holds the images themselves.", remedy="Leave --image-root out."
+        )
+    else:
+        kind: Kind = "parquet" if shards[0].path.lower().endswith(".parquet") else "arrow"
+        located = Located(
+            paths=columns.columns["image"],
+            found=~columns.empty,
+            root=common_front(kind, [shard.path for shard in shards]),
+            notes=(),
+            reason="its row holds no image",
+        )
+    return table_of_rows(columns, located, source=source, labels=labels)
+
+
+def table_of_rows(
+    columns: TextColumns, located: Located, *, source: str, labels: LabelUse
+) -> ManifestTable:
+    """The table of rows that were read and whose images were looked for.
+
+    Args:
+        columns: N rows.
+        located: of the rows that name an image.
+        source: what was read.
+    Raises:
+        InputError: an unknown split; an image in two splits.
+    """
     has_name = np.asarray(pc.not_equal(columns.columns["image"], ""))
     named = np.flatnonzero(has_name)
     label = _label_codes(columns, named)
     set_aside = tuple(
         SetAside(image="", label=None, reason=f"row {row:,} names no image")
-        for row in rows[~has_name]
+        for row in columns.rows[~has_name]
     )
-    located = _located(columns, named, path=path, image_root=image_root)
-    rows = rows[named]
+    rows = columns.rows[named]
     table = ImageTable(
         columns=pa.table(
             {
                 "image": located.paths,
                 "label": pa.array(label.codes, mask=label.codes < 0),
                 "group": _groups(columns, named),
-                "split": _splits(columns, named, rows, source),
+                "split": _splits(columns, named, rows, file_name(source)),
             }
         ),
         classes=label.classes,
-        source=path,
+        source=source,
         root=located.root,
         notes=columns.notes + label.notes + located.notes,
         set_aside=set_aside,
     )
-    table, rows = _clean(table, rows, located.found, label_required=labels == "required")
+    table, rows = _clean(table, rows, located, label_required=labels == "required")
     return ManifestTable(table=table, rows=rows, label_column=columns.names.get("label"))
 
 
-def _located(columns: TextColumns, named: _Rows, *, path: str, image_root: str | None) -> Located:
+def _located(columns: TextColumns, path: str, image_root: str | None) -> Located:
+    """Where the images are that rows name, for the rows that do."""
     if image_root is not None and can_be_listed(image_root) and what_is(image_root) != "folder":
         raise InputError(f"The image root {image_root} is no folder.", remedy="See --image-root.")
+    named = np.flatnonzero(pc.not_equal(columns.columns["image"], ""))
     values = columns.columns["image"].take(pa.array(named))
     if len(values) == 0:
         raise InputError(
@@ -119,7 +181,7 @@ def _located(columns: TextColumns, named: _Rows, *, path: str, image_root: str |
             searched = f", with or without an image extension,{searched}"
         raise InputError(
             f"{file_name(path)}: none of its {plural(len(values), 'image')} was found. Row "
-            f"{named[0] + columns.first_row:,} ('{shown}') was looked for at "
+            f"{columns.rows[named[0]]:,} ('{shown}') was looked for at "
             f"{tried}{searched}.",
             remedy="Say where the images are: --image-root FOLDER.",
         )
@@ -181,7 +243,7 @@ def _splits(
 
 
 def _clean(
-    table: ImageTable, rows: _Rows, found: npt.NDArray[np.bool_], *, label_required: bool
+    table: ImageTable, rows: _Rows, located: Located, *, label_required: bool
 ) -> tuple[ImageTable, _Rows]:
     """Collapse repeated rows, set aside those that cannot be used; rows keep their numbers."""
     reasons: dict[int, str] = {}
@@ -196,8 +258,8 @@ def _clean(
             repeated.extend((row, same[0]) for row in same[1:])
     kept = np.ones(len(table), dtype=bool)
     kept[[row for row, _ in repeated]] = False
-    for row in np.flatnonzero(kept & ~found):
-        reasons.setdefault(int(row), "no such file")
+    for row in np.flatnonzero(kept & ~located.found):
+        reasons.setdefault(int(row), located.reason)
     aside = np.array(sorted(reasons), dtype=np.int64)
     kept[aside] = False
     usable = np.flatnonzero(kept)
@@ -265,3 +327,35 @@ def _listed_rows(numbers: Sequence[int]) -> str:
     shown = ", ".join(f"{number:,}" for number in numbers[:5])
     more = len(numbers) - 5
     return f"rows {shown}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def manifest_in(tree: Tree, wanted: Mapping[Role, str]) -> str | None:
+    """The manifest that stands for a folder: train.csv before the only one that fits.
+
+    Raises:
+        InputError: several fit, or there are several and none fits.
+    """
+    names = [name for name in tree.folders[""] if is_manifest_name(name)]
+    training = [
+        name for name in names if SPLIT_ALIASES.get(name.lower().partition(".")[0]) == "train"
+    ]
+    for candidates in (training, names):
+        if len(candidates) == 1:
+            return candidates[0]
+    if not names:
+        return None
+    fitting = [name for name in names if has_image_and_label(_header(tree.root + name), wanted)]
+    if len(fitting) == 1:
+        return fitting[0]
+    fits = "more than one has" if fitting else "none has"
+    raise InputError(
+        f"{tree.root} holds {plural(len(names), 'manifest')} ({listed(names)}); "
+        f"{fits} an image and a label column.",
+        remedy="Name the one to read.",
+    )
+
+
+def _header(path: str) -> Sequence[str]:
+    if path.lower().endswith(".parquet"):
+        return tuple(open_cells(path).schema.names)
+    return column_names(path)

@@ -14,9 +14,14 @@ import numpy as np
 from everyclass.errors import InputError
 from everyclass.images.table import SPLITS, ImageTable, SplitName
 
+SLIDE_EXTENSIONS = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".svslide", ".vms", ".vmu")
+"""Of whole-slide images, which are read in parts (`slides`)."""
+
 IMAGE_EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png"),
     *(".webp", ".tif", ".tiff", ".bmp"),
+    *(".dcm", ".dicom"),
+    *SLIDE_EXTENSIONS,
 )
 """What a file must end in, in any case, to be taken for an image when a folder is read."""
 

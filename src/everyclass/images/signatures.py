@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-ImageFormat = Literal["JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF"]
+ImageFormat = Literal["JPEG", "PNG", "WebP", "TIFF", "BMP", "GIF", "DICOM", "PPM"]
 
 _IMAGES: tuple[tuple[int, bytes, ImageFormat], ...] = (
     (0, b"\xff\xd8\xff", "JPEG"),
@@ -21,6 +21,8 @@ _IMAGES: tuple[tuple[int, bytes, ImageFormat], ...] = (
     (0, b"BM", "BMP"),
     (0, b"GIF87a", "GIF"),
     (0, b"GIF89a", "GIF"),
+    (128, b"DICM", "DICOM"),
+    (0, b"P6\n", "PPM"),
 )
 _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer, not the image: run 'git lfs pull'"),
@@ -39,7 +41,6 @@ _OTHERS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"8BPS", "a Photoshop document"),
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"\x89HDF", "an HDF5 file"),
-    (128, b"DICM", "a DICOM image"),
 )
 _TEXT_BYTES = frozenset({9, 10, 12, 13, *range(32, 127)})
 

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from everyclass.errors import InputError
-from everyclass.images.pixels import UnreadableImage, load_image
+from everyclass.images.damage import UnreadableImage
+from everyclass.images.pixels import load_image
 from everyclass.images.resizing import RGB
 from everyclass.images.store_files import StoredPixels, StoreFolder, bytes_needed, open_files
 from everyclass.images.table import ImageTable

@@ -1,9 +1,9 @@
 """Stores of resized images that outlive a training and serve the next one on the same files.
 
 Comes in: a table, a side, a folder for the stores of all data sets, how large it may grow. Goes
-out: an `ImageStore` there, or why there is none. A store is named by what is in it: each file's
-path, size and time of change, in the table's order, the side and the definition of a pixel. Where
-one file has changed the name is another, and nothing old is read.
+out: an `ImageStore` there, or why there is none. A store is named by what is in it: each image's
+path or address, its file's size and time of change, in the table's order, the side and the
+definition of a pixel. Where one file has changed the name is another, and nothing old is read.
 
 Processes share it without a lock. A store is made beside its place and moved there whole; whoever
 comes second takes the one that is there. Every row has a checksum (`store`), and all processes
@@ -49,7 +49,7 @@ def open_shared(
     name = _name(table, side)
     needed = ImageStore.bytes_needed(len(table), side=side)
     if name is None:
-        return None, "not all images are local files that have been left alone for two seconds"
+        return None, "an image's file cannot tell of changes, or has had one within two seconds"
     if needed > limit_bytes:
         return None, f"{needed / 1e9:.1f} GB of decoded images exceed the {limit_bytes / 1e9:g} GB"
     place = folder / name

@@ -17,7 +17,9 @@ from pathlib import Path
 from PIL import Image
 
 from everyclass.errors import EveryclassError
-from everyclass.images.pixels import NO_SUCH_FILE, UnreadableImage, decode_resized, read_bytes
+from everyclass.images.contents import NO_SUCH_FILE, read_bytes
+from everyclass.images.damage import UnreadableImage
+from everyclass.images.pixels import decode_resized
 
 SIDE = 112
 """Pixels of the longer side; shown at 112 px on a desktop and a little less on a phone."""

@@ -15,7 +15,9 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from everyclass.errors import InputError
-from everyclass.images.pixels import UnreadableImage, decode, read_bytes
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import UnreadableImage
+from everyclass.images.pixels import decode
 from everyclass.images.readers_rules import plural
 from everyclass.images.table import SPLITS
 from everyclass.run_folder import RunFolder

@@ -20,13 +20,10 @@ import numpy.typing as npt
 import torch
 from lightning_fabric import Fabric
 
+from everyclass.images.contents import read_bytes
+from everyclass.images.damage import UnreadableImage
 from everyclass.images.greys import mean_greys_of
-from everyclass.images.pixels import (
-    DecodedImage,
-    UnreadableImage,
-    decode_resized,
-    read_bytes,
-)
+from everyclass.images.pixels import DecodedImage, decode_resized
 from everyclass.models.classifier import Classifier
 from everyclass.models.folding import folded
 from everyclass.training.batches import Rows, to_images

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from everyclass.errors import InputError
 from everyclass.images.folds import LEFT_OUT
 from everyclass.images.readers import read_table
+from everyclass.images.slides import tiling_of
 from everyclass.images.split import assign_splits
 from everyclass.images.table import ImageTable
 
@@ -26,9 +27,11 @@ class DataSource:
     """Where the data are and how to read them.
 
     Args:
-        source: folder, CSV, TSV or Parquet file, or a URI of one.
+        source: folder, CSV, TSV or Parquet file, archive, pattern of shards, or a URI of one.
         image_column, label_column, split_column, group_column: of a manifest; None = guess.
         image_root: folder that the paths of a manifest are relative to; None = look for it.
+        tile_size: side of the tiles that slides are cut into, in pixels; None = a thumbnail each.
+        tile_downsample: pixels of the full slide for one of a tile, along each side.
         max_unreadable: share of images that may be unreadable before the run stops, in [0, 1].
         assigned: (rows of the source,) int8, splits that stand in place of the source's own, as
             `ImageTable.split_codes`; a row of `LEFT_OUT` is not read. None for the source's own.
@@ -40,6 +43,8 @@ class DataSource:
     split_column: str | None = None
     group_column: str | None = None
     image_root: str | None = None
+    tile_size: int | None = None
+    tile_downsample: int = 1
     max_unreadable: float = MAX_UNREADABLE
     assigned: npt.NDArray[np.int8] | None = field(default=None, compare=False)
 
@@ -56,6 +61,7 @@ class DataSource:
             split_column=self.split_column,
             group_column=self.group_column,
             image_root=self.image_root,
+            tiling=tiling_of(self.tile_size, self.tile_downsample),
             require_labels=require_labels,
         )
         if self.assigned is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from everyclass.errors import InputError
-from everyclass.images.pixels import UnreadableImage, read_bytes
+from everyclass.images.contents import read_bytes, stamps_of
+from everyclass.images.damage import UnreadableImage
 from everyclass.images.records import DIGEST_BYTES
 from everyclass.images.table import ImageTable
 from everyclass.run_folder import write_atomically
@@ -201,16 +201,9 @@ def _touched(began: pa.Table, table: ImageTable) -> npt.NDArray[np.int64]:
 
 
 def _file_facts(table: ImageTable) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Size in bytes and time of change in ns of each local file; -1 for URIs and lost files."""
-    size = np.full(len(table), -1, dtype=np.int64)
-    changed = np.full(len(table), -1, dtype=np.int64)
-    for row, path in enumerate(table.images):
-        try:
-            facts = os.stat(path)
-        except OSError:
-            continue
-        size[row], changed[row] = facts.st_size, facts.st_mtime_ns
-    return size, changed
+    """Size and change of each image's file, as `everyclass.images.contents.Stamp` has them."""
+    stamps = np.array(list(stamps_of(table.images)), dtype=np.int64).reshape(-1, 2)
+    return stamps[:, 0], stamps[:, 1]
 
 
 def _content(path: str) -> bytes:

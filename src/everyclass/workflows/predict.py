@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from everyclass.errors import InputError
-from everyclass.images.readers import read_images, read_table
+from everyclass.images.readers import has_columns, read_images, read_table
+from everyclass.images.slides import Tiling, tiling_of
 from everyclass.images.table import ImageTable
 from everyclass.models.file import SavedModel, load_model
 from everyclass.run_folder import RunFolder
@@ -106,6 +107,8 @@ def predict(
     coverage: float | None = None,
     image_column: str | None = None,
     image_root: str | None = None,
+    tile_size: int | None = None,
+    tile_downsample: int = 1,
     on_progress: Callable[[int, int], None],
 ) -> Predicted:
     """Classify images and write a row for each.
@@ -117,6 +120,8 @@ def predict(
         coverage: of prediction sets, in (0, 1): for each class, the share of its images whose set
             is to hold it. No sets when left out.
         image_column, image_root: of a manifest, when they cannot be guessed.
+        tile_size, tile_downsample: of the tiles that slides are cut into; a thumbnail each when
+            left out.
         on_progress: told (images done, images in all).
     Raises:
         InputError: no finished model, no images, a prior that does not fit the classes, a coverage
@@ -130,7 +135,7 @@ def predict(
     if thresholds is not None:
         refuse_separator(out, model.classes)
     shares = None if prior is None else check_prior(prior, model.classes)
-    table = _images(sources, image_column, image_root)
+    table = _images(sources, image_column, image_root, tiling_of(tile_size, tile_downsample))
     schema = prediction_schema(
         model.classes,
         labelled=bool(table.classes),
@@ -233,13 +238,15 @@ def check_prior(prior: Mapping[str, float], classes: Sequence[str]) -> tuple[flo
     return tuple(float(share) for share in shares / shares.sum())
 
 
-def _images(sources: Sequence[str], image_column: str | None, image_root: str | None) -> ImageTable:
-    manifest = len(sources) == 1 and sources[0].lower().endswith((".csv", ".tsv", ".parquet"))
-    if manifest:
+def _images(
+    sources: Sequence[str], image_column: str | None, image_root: str | None, tiling: Tiling | None
+) -> ImageTable:
+    if len(sources) == 1 and has_columns(sources[0]):
         return read_table(
             sources[0],
             image_column=image_column,
             image_root=image_root,
+            tiling=tiling,
             require_labels=False,
         )
     if image_column or image_root:
@@ -247,7 +254,7 @@ def _images(sources: Sequence[str], image_column: str | None, image_root: str | 
             "--image-column and --image-root describe a manifest, and none was given.",
             remedy="Leave them away, or name a CSV, TSV or Parquet file.",
         )
-    return read_images(sources)
+    return read_images(sources, tiling=tiling)
 
 
 def _failed(table: ImageTable, batch: Classified, schema: pa.Schema) -> pa.RecordBatch:
