@@ -237,7 +237,8 @@ def test_the_folder_an_archive_was_unpacked_to_is_pointed_out(tmp_path: Path) ->
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert refusal(tmp_path / "cells") == (
         f"{tmp_path}/cells does not exist. The data are a folder with a folder of images for each "
-        "class, or a CSV, TSV or Parquet manifest."
+        "class, a CSV, TSV or Parquet manifest, tar archives of samples, or a Hugging Face data "
+        "set (a folder of save_to_disk, or hf://OWNER/NAME)."
     )
 
 
@@ -248,7 +249,8 @@ def test_an_empty_path() -> None:
 def test_no_images_at_all(tmp_path: Path) -> None:
     source = make(tmp_path, "a/1.gif", "b/")
     assert refusal(source) == (
-        f"{source} holds no images (.jpg, .jpeg, .jpe, .jfif, .png, .webp, .tif, .tiff, .bmp). "
+        f"{source} holds no images (.jpg, .jpeg, .jpe, .jfif, .png, .webp, .tif, .tiff, .bmp, "
+        ".dcm, .dicom, .svs, .ndpi, .mrxs, .scn, .bif, .svslide, .vms, .vmu). "
         "Left out, not images: 1 file (.gif 1)."
     )
 

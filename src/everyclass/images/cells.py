@@ -108,6 +108,7 @@ def open_cells(file: str) -> CellFile:
         opened = pa.ipc.open_file if start == b"ARROW1" else pa.ipc.open_stream
         table = opened(mapped).read_all()
         table.validate()
+        _decode_names(table.schema)
         return CellFile(
             file=file, stamp=stamp_of(file), schema=table.schema, n=table.num_rows, table=table
         )
@@ -118,6 +119,7 @@ def _open_parquet(file: str) -> CellFile:
         metadata = parquet.metadata
         counts = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
         starts = np.cumsum([0, *counts], dtype=np.int64)
+        _decode_names(parquet.schema_arrow)
         return CellFile(
             file=file,
             stamp=stamp_of(file),
@@ -126,6 +128,12 @@ def _open_parquet(file: str) -> CellFile:
             starts=starts,
             metadata=metadata,
         )
+
+
+def _decode_names(schema: pa.Schema) -> None:
+    """Raise now what names that are no text raise whenever one is asked for."""
+    for field_ in schema:
+        str(field_.name), str(field_.type)
 
 
 @contextmanager
