@@ -37,6 +37,17 @@ def test_the_same_pairs_as_comparing_all_with_all(radius: int) -> None:
     assert (pairs[:, 0] < pairs[:, 1]).all()
 
 
+@pytest.mark.parametrize("usual", [0.0, 1e9])
+def test_how_far_parts_are_divided_at_once_changes_nothing(
+    usual: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = np.unique(np.concatenate([random_codes(400, 0), flipped(random_codes(400, 0), 5, 1)]))
+    monkeypatch.setattr("everyclass.stats.hamming.USUAL_GROUP", int(usual))
+    pairs = near_pairs(codes, radius=4)
+    assert set(map(tuple, pairs.tolist())) == compared_all(codes, 4)
+    assert len(pairs) > 100
+
+
 def test_codes_that_crowd_in_a_few_bits_are_divided_again() -> None:
     # Only 12 bits vary: each part of the rest is the same for all.
     varied = np.random.default_rng(3).permutation(2**12)[: 10 * SMALL_GROUP].astype(np.uint64)

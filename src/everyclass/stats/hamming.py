@@ -18,6 +18,10 @@ BITS = 64
 SMALL_GROUP = 128
 """Codes up to which a group is compared one with another: less work than dividing it."""
 
+USUAL_GROUP = 32
+"""Codes that a part should leave in a group of random ones; with more, further bits are added to it
+from the start, so that time does not grow with the square of the codes."""
+
 
 def near_pairs(codes: Codes, *, radius: int) -> Rows:
     """Pairs of codes that differ in at most `radius` bits.
@@ -52,17 +56,45 @@ def _divided(codes: Codes, rows: Rows, bits: Sequence[int], radius: int) -> Iter
         # Whatever the other bits are, they are few enough.
         yield from _all_with_all(codes, rows, radius)
         return
-    for part in np.array_split(np.array(bits), radius + 1):
-        mask = np.bitwise_or.reduce(np.uint64(1) << part.astype(np.uint64))
-        keys = codes[rows] & mask
-        order = np.argsort(keys, kind="stable")
-        ordered = rows[order]
-        starts = np.flatnonzero(np.r_[True, np.diff(keys[order]) != 0])
-        sizes = np.diff(np.r_[starts, len(rows)])
-        yield from _small_groups(codes, ordered, starts, sizes, radius)
+    for alternatives in _parts(bits, radius, len(rows)):
+        found = [
+            pairs
+            for part, left in alternatives
+            for pairs in _agreeing(codes, rows, part, left, radius)
+        ]
+        if found:  # near copies agree in many parts
+            yield np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+
+
+def _parts(bits: Sequence[int], radius: int, n: int) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """Parts, in one of which codes within the radius agree, each with the bits that are left.
+
+    Where n codes would crowd in a part, it comes as alternatives: what is left has as few
+    differences, so that those who agree in it agree in one part of the rest as well.
+    """
+    for first in np.array_split(np.array(bits), radius + 1):
+        part = first.tolist()
         left = [bit for bit in bits if bit not in part]
-        for start, size in zip(starts[sizes > SMALL_GROUP], sizes[sizes > SMALL_GROUP]):
-            yield from _divided(codes, ordered[start : start + size], left, radius)
+        if n <= USUAL_GROUP << len(part) or len(left) <= radius:
+            yield [(part, left)]
+            continue
+        more = [one.tolist() for one in np.array_split(np.array(left), radius + 1)]
+        yield [(part + one, [bit for bit in left if bit not in one]) for one in more]
+
+
+def _agreeing(
+    codes: Codes, rows: Rows, part: Sequence[int], left: Sequence[int], radius: int
+) -> Iterator[Rows]:
+    """Pairs among those of these rows that agree in a part."""
+    mask = np.bitwise_or.reduce(np.uint64(1) << np.array(part, dtype=np.uint64))
+    keys = codes[rows] & mask
+    order = np.argsort(keys, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(keys[order]) != 0])
+    sizes = np.diff(np.r_[starts, len(rows)])
+    yield from _small_groups(codes, ordered, starts, sizes, radius)
+    for start, size in zip(starts[sizes > SMALL_GROUP], sizes[sizes > SMALL_GROUP]):
+        yield from _divided(codes, ordered[start : start + size], left, radius)
 
 
 def _small_groups(
