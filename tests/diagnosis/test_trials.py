@@ -377,6 +377,22 @@ def test_what_an_accused_fault_costs_a_training_that_does_well(
         )
 
 
+@pytest.mark.parametrize("starved", [True, False])
+def test_a_class_that_is_rare_in_training_is_judged_by_evaluation_images(starved: bool) -> None:
+    def without_class_three(one: CapturedBatch) -> CapturedBatch:
+        assert one.targets is not None
+        keep = one.targets != 3
+        return replace(one, args=(one.args[0][keep],), targets=one.targets[keep])
+
+    batches = tuple(map(without_class_three, captured()))
+    evaluation = tuple(replace(one, training=False) for one in captured(n=12))
+    given = case(bn_cnn(), batches=batches, evaluation=evaluation)
+    options = {"deadline": 60.0, "seed": 0, "clock": Ticks(), "on_trial": None}
+    sides = Sides(given, (), starved=starved, **options)  # type: ignore[arg-type]
+    seen = {int(k) for one in sides.held_out if one.targets is not None for k in one.targets}
+    assert seen == ({0, 1, 2, 3} if starved else {0, 1, 2})
+
+
 @pytest.mark.parametrize(
     ("losses", "cause"),
     [

@@ -6,6 +6,7 @@ Keeps the time and the memory; judges nothing and knows no stage.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,8 +17,8 @@ from everyclass.diagnosis.case import CapturedBatch, Case
 from everyclass.diagnosis.changes import Change
 from everyclass.diagnosis.heldout import divide, divide_evaluation
 from everyclass.diagnosis.lab import Lab
-from everyclass.diagnosis.material import Material, pick_rows, rows_of
-from everyclass.diagnosis.scores import Score, score
+from everyclass.diagnosis.material import Material, class_ids, pick_rows, rows_of
+from everyclass.diagnosis.scores import LEAST_SUPPORT, Score, score
 from everyclass.diagnosis.trainee import Trainee, TrialError, on_device, trainee_of
 from everyclass.findings import CauseId
 
@@ -79,6 +80,7 @@ class Sides:
     Args:
         case: see `Case`.
         accused: causes that checks accuse.
+        starved: what is wrong is that some classes are never predicted.
         deadline: on the clock, seconds.
         seed: of everything that is drawn.
         clock: tells the seconds.
@@ -99,6 +101,7 @@ class Sides:
         case: Case,
         accused: Sequence[CauseId],
         *,
+        starved: bool = False,
         deadline: float,
         seed: int,
         clock: Callable[[], float],
@@ -128,6 +131,8 @@ class Sides:
         self.training = parts.training
         self.held_out = parts.held_out
         self.evaluation = () if seen is None else here(seen.held_out)
+        if starved and _tell_more(self.evaluation, self.held_out):
+            self.held_out = self.evaluation
         self.lab = Lab(
             case=case,
             material=material,
@@ -289,6 +294,21 @@ class Sides:
     def affords(self, lengths: float) -> bool:
         """The budget holds so many full lengths more."""
         return self.clock() + lengths * self.full * self.a_pass <= self.deadline
+
+
+def _tell_more(evaluation: Sequence[CapturedBatch], held_out: Sequence[CapturedBatch]) -> bool:
+    """Whether evaluation images show of a class what training images do not: of a rare one a
+    quarter of the captured batches holds too few."""
+    many, few = (_labels(one) for one in (evaluation, held_out))
+    return any(n >= 2 * LEAST_SUPPORT and few[k] < LEAST_SUPPORT for k, n in many.items())
+
+
+def _labels(batches: Sequence[CapturedBatch]) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for one in batches:
+        ids = None if one.targets is None else class_ids(one.targets, ignore=-100)
+        found.update([] if ids is None else ids.tolist())
+    return found
 
 
 def _pieces(batch: CapturedBatch, most: int) -> Iterator[CapturedBatch]:

@@ -146,6 +146,7 @@ def run_trials(
             sides = Sides(
                 case,
                 tuple(accused),
+                starved=starved,
                 deadline=start + budget_seconds,
                 seed=seed,
                 clock=clock,
