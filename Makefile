@@ -1,9 +1,10 @@
 # make demo   a collapse seen, its cause proved and cured; and ours: in a fresh environment (.venv-demo)
 # make test   lint, types and tests, in a development environment (.venv)
+# make docs   the site of docs/, into site/
 PYTHON ?= python3
 PIP_FLAGS ?= --disable-pip-version-check
 
-.PHONY: demo test lint types venv clean
+.PHONY: demo test lint types docs venv clean
 
 .venv-demo/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-demo
@@ -31,5 +32,8 @@ test: lint types
 	# Two workers on two cores: threads of torch's own would only wait for each other.
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2
 
+docs: .venv/.ready
+	.venv/bin/python -m mkdocs build --strict
+
 clean:
-	rm -rf .venv .venv-demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-demo build dist site .pytest_cache .mypy_cache .ruff_cache
