@@ -105,7 +105,8 @@ def readable(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{error.filename or path} cannot be read: {error.strerror or error}."
+            f"{error.filename or path} cannot be read: {error.strerror or error}.",
+            remedy="Give yourself permission to read it, or name another.",
         ) from error
 
 
@@ -233,7 +234,10 @@ def _filesystem(uri: str) -> tuple[Any, str]:
     try:
         filesystem, inner = fsspec.core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
-        raise InputError(f"{uri} cannot be read: {error}.") from error
+        raise InputError(
+            f"{uri} cannot be read: {error}.",
+            remedy="Install the package that reads such addresses, or copy the files to a folder.",
+        ) from error
     return filesystem, str(inner)
 
 

@@ -183,7 +183,10 @@ def _read_uri(uri: str) -> bytes:
     try:
         opened = fsspec.open(uri, "rb")
     except (ImportError, ValueError) as error:  # fsspec names the package or the protocol
-        raise InputError(f"{uri} cannot be opened: {error}.") from error
+        raise InputError(
+            f"{uri} cannot be opened: {error}.",
+            remedy="Install the package that reads such addresses, or copy the files to a folder.",
+        ) from error
     with opened as file:
         _check_bytes(getattr(file, "size", None) or 0)
         return bytes(file.read())

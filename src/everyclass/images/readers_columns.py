@@ -111,7 +111,10 @@ def read_columns(path: str, *, wanted: Mapping[Role, str], labels: LabelUse) -> 
     else:
         first_row, table = 2, _read_csv(path, header, tuple(names.values()))
     if table.num_rows == 0:
-        raise InputError(f"{name} has column names ({', '.join(header.names)}) but no rows.")
+        raise InputError(
+            f"{name} has column names ({', '.join(header.names)}) but no rows.",
+            remedy="Add a row an image, or name another file.",
+        )
     columns = {role: _as_text(table[column], column, name) for role, column in names.items()}
     if not _is_parquet(path):
         _refuse_open_quote(columns.values(), table.columns[-1], header, name)
@@ -147,7 +150,10 @@ def _read_header(path: str) -> _Header:
         )
     lines = [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
     if not lines:
-        raise InputError(f"{file_name(path)} is empty.")
+        raise InputError(
+            f"{file_name(path)} is empty.",
+            remedy="Write it again, with a row an image, or name another file.",
+        )
     try:
         text = b"\n".join(lines[:100]).decode()
     except UnicodeDecodeError as error:
@@ -253,7 +259,10 @@ def _read_csv(path: str, header: _Header, names: Sequence[str]) -> pa.Table:
                 raise _ragged(path, ragged[0]) from error
             if "UTF8" in str(error):
                 raise _not_utf8(path) from error
-            raise InputError(f"{file_name(path)} is not a readable table: {error}.") from error
+            raise InputError(
+                f"{file_name(path)} is not a readable table: {error}.",
+                remedy="Save it again as CSV (UTF-8).",
+            ) from error
 
 
 def _ragged(path: str, row: pa_csv.InvalidRow) -> InputError:
@@ -294,7 +303,10 @@ def _read_parquet(path: str, names: Sequence[str]) -> pa.Table:
 
 def _bad_parquet(path: str, error: pa.ArrowInvalid) -> InputError:
     reason = str(error).partition(".")[0]
-    return InputError(f"{file_name(path)} is not a readable Parquet file: {reason}.")
+    return InputError(
+        f"{file_name(path)} is not a readable Parquet file: {reason}.",
+        remedy="Write it again, or save it as CSV (UTF-8).",
+    )
 
 
 def _as_text(column: pa.ChunkedArray, name: str, manifest: str) -> pa.LargeStringArray:
