@@ -92,6 +92,7 @@ _HOME = {
     "diagnose_case": "everyclass.diagnosis.diagnose",
     "Diagnosis": "everyclass.diagnoses",
     "DataSource": "everyclass.workflows.data_source",
+    "TrainingView": "everyclass.terminal.training",
     "TrainOptions": "everyclass.workflows.train",
     "train": "everyclass.workflows.train",
     "resume": "everyclass.workflows.train",
@@ -163,6 +164,7 @@ if TYPE_CHECKING:
         evaluate_sets,
     )
     from everyclass.stats.evaluation import evaluate_predictions
+    from everyclass.terminal.training import TrainingView
     from everyclass.workflows.compare import CompareOptions, Comparison, compare
     from everyclass.workflows.crossval import CrossvalOptions, crossval
     from everyclass.workflows.crossval_result import CrossValidation
@@ -195,6 +197,7 @@ __all__ = [
     "Offsets",
     "Recipe",
     "TrainOptions",
+    "TrainingView",
     "assign_folds",
     "assign_splits",
     "audit_images",

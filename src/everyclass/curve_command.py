@@ -155,7 +155,7 @@ class _Progress:
         """Before the first training."""
         self._all, self._begun = cost.trainings, cost.finished
         left = cost.trainings - cost.finished
-        from everyclass.terminal.training import duration
+        from everyclass.terminal.training_panel import duration
 
         there = f", {cost.finished} of them finished" if cost.finished else ""
         ahead = (

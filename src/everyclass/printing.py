@@ -6,6 +6,7 @@ that is whole or absent. Decides nothing.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,13 @@ def result_console() -> Console:
 
 
 def progress_console() -> Console:
-    """Standard error, for progress and for everything that `run` says."""
-    return Console(stderr=True)
+    """Standard error, for progress and for everything that `run` says.
+
+    A command that a notebook starts (`!everyclass train`) is given a terminal whose cursor cannot
+    move: redrawn lines would stand there one under the other, four times a second. JPY_PARENT_PID
+    is set by a kernel of Jupyter for all that it starts.
+    """
+    return Console(stderr=True, force_terminal=False if "JPY_PARENT_PID" in os.environ else None)
 
 
 def write_json(path: Path | None, value: Any) -> None:

@@ -7,13 +7,8 @@ from rich.console import Console, RenderableType
 
 from everyclass.diagnosis.check import CheckReport
 from everyclass.findings import CheckResult
-from everyclass.terminal.training import (
-    TrainingView,
-    check_lines,
-    duration,
-    epoch_line,
-    training_panel,
-)
+from everyclass.terminal.training import TrainingView, check_lines, epoch_line
+from everyclass.terminal.training_panel import duration, training_panel
 from everyclass.workflows.events import BatchShown, Checked, EpochDone, StepsDone, TrainingStarted
 
 NAN = float("nan")

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from everyclass.findings import Finding
 from everyclass.monitoring.monitor import Monitor
-from everyclass.terminal.training import alarm_line, watch_line
+from everyclass.terminal.training import alarm_line
+from everyclass.terminal.training_panel import watch_line
 from everyclass.terminal.watch import notice_line, summary_view
 from everyclass.workflows.events import Alarmed, StepsDone
 

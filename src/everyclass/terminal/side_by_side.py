@@ -16,7 +16,7 @@ from everyclass.contracts import Evaluation
 from everyclass.report.runs import ClassFacts, RunFacts
 from everyclass.report.side_by_side import LEVEL, Pair, SideBySide
 from everyclass.stats.paired import PairedTest
-from everyclass.terminal.training import duration
+from everyclass.terminal.training_panel import duration
 
 MOST_WITH_ENDS = 3
 """Runs whose intervals fit beside their figures in 80 columns."""

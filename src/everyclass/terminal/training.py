@@ -1,25 +1,24 @@
-"""A training in the terminal: a live view where there is one, plain lines where there is not.
+"""A training in the terminal or a notebook: a live view where there is one, else plain lines.
 
 Comes in: events. Goes out: rich renderables, or lines. Computes nothing but what is shown.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from everyclass.printing import progress_console
 from everyclass.recipe import show_value
 from everyclass.repairs import Repair
-from everyclass.terminal.bars import recall_bar
 from everyclass.terminal.diagnosis import diagnosis_view
+from everyclass.terminal.notebook_page import NotebookPage
+from everyclass.terminal.training_panel import counted, duration, training_panel, worst_class
 from everyclass.workflows.events import (
     Alarmed,
     Answered,
@@ -38,7 +37,6 @@ from everyclass.workflows.events import (
     TrainingStarted,
 )
 
-SHOWN_CLASSES = 16
 TOLD_HARMS = ("invalid", "harmful")  # the audit command tells the rest
 TOLD_DECISIONS = (
     *("image_size", "model", "pretrained", "fine_tuning", "epochs", "learning_rate"),
@@ -48,22 +46,35 @@ TOLD_DECISIONS = (
 
 @dataclass(slots=True)
 class TrainingView:
-    """Shows the events of a training on a console (standard error); used in a `with` statement.
+    """Shows how far an audit or a training is; used in a `with` statement.
 
-    On a terminal, one panel is redrawn and an epoch leaves a line behind. Elsewhere every epoch is
-    one line, so that a log file stays readable.
+    On a terminal, one panel is redrawn and an epoch leaves a line behind. In a notebook both stand
+    in one output of the cell, rewritten in place. Elsewhere every epoch is one line, so that a log
+    file stays readable.
+
+    Args:
+        console: where to; standard error, or the notebook's cell.
+        quiet: show nothing but batches that were asked for.
+
+    Example:
+        >>> with TrainingView() as view:  # doctest: +SKIP
+        ...     audit = audit_images(table, side=64, threads=2, on_progress=view.count)
+        ...     train(source, Path("run"), TrainOptions(), on_event=view.show)
     """
 
-    console: Console
+    console: Console = field(default_factory=progress_console)
     quiet: bool = False
     _live: Live | None = field(default=None, init=False)
+    _page: NotebookPage | None = field(default=None, init=False)
     _started: TrainingStarted | None = field(default=None, init=False)
     _steps: StepsDone | None = field(default=None, init=False)
     _epoch: EpochDone | None = field(default=None, init=False)
     _audit: AuditProgress | FeaturesMade | None = field(default=None, init=False)
 
     def __enter__(self) -> TrainingView:
-        if self.console.is_terminal and not self.quiet:
+        if self.console.is_jupyter:
+            self._page = NotebookPage()
+        elif self.console.is_terminal and not self.quiet:
             self._live = Live(console=self.console, refresh_per_second=4, transient=True)
             self._live.start()
         return self
@@ -73,11 +84,18 @@ class TrainingView:
             self._live.update(Text(""))
             self._live.stop()
             self._live = None
+        if self._page is not None:
+            self._page.stop()
+            self._page = None
+
+    def count(self, done: int, total: int) -> None:
+        """Images that an audit has looked at, of all: an `on_progress`."""
+        self.show(AuditProgress(done=done, total=total))
 
     def show(self, event: Event) -> None:
         """Take one event in."""
         if isinstance(event, BatchShown):
-            self.console.print(batch_table(event))
+            self._print(batch_table(event))
             return
         if isinstance(event, Alarmed):
             self._line(alarm_line(event))
@@ -108,8 +126,7 @@ class TrainingView:
             self._show_features(event)
         elif isinstance(event, AuditProgress):
             self._audit = event
-        if self._live is not None:
-            self._live.update(self._panel())
+        self._now(self._panel)
 
     def _show_features(self, event: FeaturesMade) -> None:
         if not isinstance(self._audit, FeaturesMade):
@@ -124,18 +141,31 @@ class TrainingView:
     def _show_diagnosing(self, event: Diagnosing) -> None:
         if not event.trial:
             self._line(diagnosing_line(event))
-        elif self._live is not None:
-            self._live.update(Text(f"trying on a copy: {event.trial}", style="dim"))
+        else:
+            self._now(lambda: Text(f"trying on a copy: {event.trial}", style="dim"))
 
     def _show_answer(self, event: Answered) -> None:
         if not self.quiet:
-            self.console.print(diagnosis_view(event.diagnosis))
+            self._print(diagnosis_view(event.diagnosis))
         for line in answer_lines(event):
             self._line(line)
 
     def _line(self, text: Text) -> None:
         if not self.quiet:
-            self.console.print(text, soft_wrap=True)
+            self._print(text, soft_wrap=True)
+
+    def _print(self, what: RenderableType, *, soft_wrap: bool = False) -> None:
+        if self._page is not None:
+            self._page.add(what)
+        else:
+            self.console.print(what, soft_wrap=soft_wrap)
+
+    def _now(self, panel: Callable[[], RenderableType]) -> None:
+        """What is going on, where it can be shown."""
+        if self._live is not None:
+            self._live.update(panel())
+        elif self._page is not None and not self.quiet:
+            self._page.update(panel())
 
     def _panel(self) -> RenderableType:
         if isinstance(self._audit, FeaturesMade) or (self._audit and self._started is None):
@@ -188,17 +218,6 @@ def features_line(event: FeaturesMade) -> Text:
     )
 
 
-def counted(event: AuditProgress | FeaturesMade) -> RenderableType:
-    """One line: how many images were decoded, or seen by the network."""
-    row = Table.grid(padding=(0, 1))
-    row.add_row(
-        Text("auditing" if isinstance(event, AuditProgress) else "computing features"),
-        ProgressBar(total=event.total, completed=event.done, width=30),
-        Text(f"{event.done:,} of {event.total:,} images"),
-    )
-    return row
-
-
 def started_line(event: TrainingStarted) -> Text:
     """What is about to be trained."""
     begin = f", going on at step {event.first_step:,}" if event.first_step else ""
@@ -224,28 +243,6 @@ def epoch_line(event: EpochDone, classes: Sequence[str]) -> Text:
         shown = ", ".join(silent[:4]) + (f" and {len(silent) - 4} more" if len(silent) > 4 else "")
         line.append(f"  never predicted: {shown}", style="red")
     return line
-
-
-def training_panel(
-    started: TrainingStarted, steps: StepsDone, epoch: EpochDone | None
-) -> RenderableType:
-    """The live panel: progress, pace, and a bar a class."""
-    head = Table.grid(padding=(0, 1))
-    head.add_row(
-        Text(f"epoch {steps.epoch + 1}/{started.epochs}"),
-        ProgressBar(total=started.n_steps, completed=steps.step, width=30),
-        Text(f"loss {steps.loss:.3f}"),
-        Text(f"{steps.images_per_second:,.0f} images/s"),
-        Text(f"{duration(steps.seconds_left)} left"),
-    )
-    recalls = epoch.recalls if epoch is not None else steps.recalls
-    body = Group(
-        head,
-        watch_line(steps),
-        _summary(started.classes, recalls, epoch),
-        class_bars(started, steps, epoch),
-    )
-    return Panel(body, title="everyclass", expand=False)
 
 
 def check_lines(event: Checked) -> list[Text]:
@@ -306,60 +303,6 @@ def back_to(repair: Repair) -> str:
     return f"Trained on from step {repair.from_step:,}, where all was well ({repair.checkpoint})."
 
 
-def watch_line(steps: StepsDone) -> Text:
-    """What the watch says at present."""
-    if steps.verdict != "healthy":
-        return Text.assemble((f"{steps.verdict}: ", "bold red"), steps.sentence)
-    head, style = ("opening phase: ", "yellow") if steps.opening else ("healthy: ", "green")
-    return Text.assemble((head, style), steps.sentence.removeprefix("Still in the opening phase; "))
-
-
-def _summary(
-    classes: Sequence[str], recalls: Sequence[float], epoch: EpochDone | None
-) -> RenderableType:
-    """Balanced accuracy and the worst class by name."""
-    if all(math.isnan(recall) for recall in recalls):
-        return Text("no class seen yet", style="dim")
-    worst, recall = worst_class(recalls, classes)
-    text = Text(f"worst class {worst} {recall:.2f}", style="red" if recall == 0 else "")
-    if epoch is not None:
-        text = Text.assemble((f"balanced accuracy {epoch.balanced_accuracy:.3f}  ", "bold"), text)
-    return text
-
-
-def class_bars(
-    started: TrainingStarted, steps: StepsDone, epoch: EpochDone | None
-) -> RenderableType:
-    """Recall and share of predictions of each class, the worst first when there are many.
-
-    On validation images once an epoch has ended; before, on this epoch's training batches.
-    """
-    recalls = epoch.recalls if epoch is not None else steps.recalls
-    shares = epoch.predicted_shares if epoch is not None else steps.predicted_shares
-    source = "validation" if epoch is not None else "training batches"
-    table = Table(box=None, padding=(0, 1))
-    table.add_column("class", overflow="ellipsis", max_width=24)
-    table.add_column("images", justify="right")
-    table.add_column(f"recall ({source})")
-    table.add_column("predicted", justify="right")
-    order = list(range(len(started.classes)))
-    if len(started.classes) > SHOWN_CLASSES:
-        order = sorted(order, key=lambda k: math.inf if math.isnan(recalls[k]) else recalls[k])[
-            :SHOWN_CLASSES
-        ]
-    for k in order:
-        table.add_row(
-            started.classes[k],
-            f"{started.counts[k]:,}",
-            recall_bar(None if math.isnan(recalls[k]) else recalls[k], missing="not seen yet"),
-            "" if math.isnan(shares[k]) else f"{shares[k]:.0%}",
-        )
-    more = len(started.classes) - SHOWN_CLASSES
-    if more > 0:
-        return Group(table, Text(f"and {more} classes with higher recall", style="dim"))
-    return table
-
-
 def batch_table(event: BatchShown) -> RenderableType:
     """One batch as the tutorial prints it: labels, outputs, correct, loss."""
     table = Table(title=f"epoch {event.epoch + 1}, batch {event.position + 1}", show_header=False)
@@ -368,20 +311,3 @@ def batch_table(event: BatchShown) -> RenderableType:
     table.add_row("correct", f"{event.correct} of {len(event.labels)}")
     table.add_row("loss", f"{event.loss:.4f}")
     return table
-
-
-def worst_class(recalls: Sequence[float], classes: Sequence[str]) -> tuple[str, float]:
-    """Name and recall of the class with the lowest recall among those with images."""
-    known = [(value, name) for value, name in zip(recalls, classes) if not math.isnan(value)]
-    value, name = min(known)
-    return name, value
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min 20 s`, `2 h 05 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
