@@ -53,6 +53,7 @@ THEMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "crossval",
             "CrossvalOptions",
             "CrossValidation",
+            "TrainingView",
             "write_report",
         ),
     ),

@@ -106,8 +106,7 @@ class AuditState:
         assert np.array_equal(np.sort(all_rows), np.arange(len(table))), "each row seen once"
         if len(rows) == 0:
             raise InputError(
-                f"{table.source} has no image that can be read.{_examples(table, faults)}",
-                remedy="Restore these files, or name another data set.",
+                f"{table.source} has no image that can be read.{_examples(table, faults)}"
             )
         tells, blank, looks = records["tells"], records["blank"], records["look"]
         sizes = zip(looks["width"].tolist(), looks["height"].tolist())

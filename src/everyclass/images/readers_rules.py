@@ -104,8 +104,7 @@ def check_classes(
         first = table.set_aside[0]
         raise InputError(
             f"{table.source} has no usable row; {plural(len(table.set_aside), 'row')} set aside "
-            f"(first: {first.image or 'no image named'}: {first.reason}).",
-            remedy="Mend these rows.",
+            f"(first: {first.image or 'no image named'}: {first.reason})."
         )
     counts = table.counts()
     _refuse_lost_classes(table)

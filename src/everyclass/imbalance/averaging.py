@@ -34,7 +34,7 @@ def average_states(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         {'w': tensor([2.5000])}
     """
     if not states:
-        raise InputError("There are no states to average; at least one is needed.")
+        raise InputError("There are no states to average.")
     last = states[-1]
     for k, state in enumerate(states):
         odd = sorted(set(state) ^ set(last))
@@ -101,6 +101,5 @@ def load_average(
     update_bn(counted(), network, device=device)
     if not batches:
         raise InputError(
-            f"{len(norms)} layers of batch normalisation need images to be measured on; none were "
-            "given."
+            f"No images were given to measure {len(norms)} layers of batch normalisation on."
         )
