@@ -5,7 +5,7 @@
 A server of its own (`everyclass serve`, a network that was never trained) gets the files of
 `broken_images.py`: truncated, bits turned over, wrong headers, spliced, bombs; a whole image after
 each hundred must still be answered as at first. Memory and open files of the server are read from
-/proc, after a warm-up of a tenth of the files and at the end. Fails (exit code 1) on an answer of
+/proc as it goes on; the first tenth is the warm-up. Fails (exit code 1) on an answer of
 5xx, a text that holds a path, a traceback or an address, a changed answer, or a server that died.
 """
 
@@ -109,14 +109,15 @@ def main() -> None:
                     complaints.append("the server died")
                     break
             seconds = time.perf_counter() - began
-    warm = states[min(len(states) // 10, len(states) - 1)]
     print(
         f"{sum(statuses.values()):,} files in {seconds:,.0f} s, {arguments.concurrency} at a time"
     )
     print(f"by status: {dict(sorted(statuses.items()))}; slowest answer {slowest:.1f} s")
     print(f"still an image, answered: {dict(answered.most_common())}")
-    print(f"after a tenth: {warm}")
-    print(f"at the end:    {states[-1]}")
+    for share in (0.1, 0.25, 0.5, 0.75, 1.0):
+        k = max(0, round(share * len(states)) - 1)
+        told = ", ".join(f"{name} {value:,.0f}" for name, value in states[k].items())
+        print(f"after {share:4.0%}: {told} (MB, MB, open files)")
     print(f"complaints: {len(complaints)}")
     for one in complaints[:20]:
         print("  ", one)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from everyclass.options import Json, Quiet, prior_of
-from everyclass.printing import progress_console, result_console, write_json
+from everyclass.printing import result_console, write_json
 
 if TYPE_CHECKING:
     from everyclass.serving.server import Started
-    from everyclass.stats.drift import Drift
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 
@@ -68,16 +67,9 @@ def serve(
     from everyclass.serving.limits import Limits
     from everyclass.serving.server import serve as serve_run
 
-    console = progress_console()
-
     def say_start(started: Started) -> None:
         if not quiet:
             result_console().print(_opening(started), soft_wrap=True, highlight=False, markup=False)
-
-    def say_drift(drift: Drift) -> None:
-        # The logger tells it in full; this is for who looks at the terminal.
-        if not quiet:
-            console.print(drift.sentence, soft_wrap=True, highlight=False, markup=False)
 
     ended = serve_run(
         run,
@@ -95,7 +87,6 @@ def serve(
             window_seconds=batch_window / 1e3,
         ),
         on_start=say_start,
-        on_drift=say_drift,
     )
     write_json(json_file, ended.told)
     if not quiet:

@@ -148,13 +148,13 @@ def test_it_is_used_by_keyboard(browser: Any, address: str) -> None:
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
         reached = []
-        for _ in range(8):
+        for _ in range(7):  # one more would leave the page
             page.keyboard.press("Tab")
             reached.append(
                 page.evaluate("document.activeElement.id || document.activeElement.tagName")
             )
         assert reached[:2] == ["theme", "file"]
-        assert "A" in reached
+        assert reached[-3:] == ["A", "A", "A"]
         page.locator("#file").focus()
         outline = page.evaluate("getComputedStyle(document.getElementById('drop')).outlineStyle")
         assert outline == "solid"

@@ -6,12 +6,13 @@ import importlib.util
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_run import ask, serving, write_small_run
 
@@ -36,25 +37,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield started.address
 
 
-@pytest.fixture(scope="module")
-def description(address: str) -> Any:
-    images = [content for _, content in whole_images()]
-    schemathesis.openapi.media_type("image/*", st.sampled_from(images) | st.binary(max_size=200))
-    return schemathesis.openapi.from_url(f"{address}/openapi.json")
-
-
-schema = schemathesis.pytest.from_fixture("description")
-
-
-@schema.parametrize()
-@settings(
-    max_examples=25,
-    deadline=None,
-    database=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-def test_answers_are_as_described(case: Any) -> None:
+def test_answers_are_as_described(address: str) -> None:
     from schemathesis.checks import not_a_server_error
     from schemathesis.specs.openapi.checks import (
         content_type_conformance,
@@ -64,17 +47,39 @@ def test_answers_are_as_described(case: Any) -> None:
         unsupported_method,
     )
 
-    response = case.call_and_validate(
-        checks=[
-            not_a_server_error,
-            status_code_conformance,
-            content_type_conformance,
-            response_headers_conformance,
-            response_schema_conformance,
-            unsupported_method,
-        ]
-    )
-    assert not LEAK.search(response.text)
+    images = [content for _, content in whole_images()]
+    schemathesis.openapi.media_type("image/*", st.sampled_from(images) | st.binary(max_size=200))
+    described = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    seen: Counter[tuple[str, int]] = Counter()
+    for found in described.get_all_operations():
+        operation = found.ok()
+
+        @settings(
+            max_examples=25,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def ask_as_described(case: Any) -> None:
+            response = case.call_and_validate(
+                checks=[
+                    not_a_server_error,
+                    status_code_conformance,
+                    content_type_conformance,
+                    response_headers_conformance,
+                    response_schema_conformance,
+                    unsupported_method,
+                ]
+            )
+            seen[case.operation.path, response.status_code] += 1
+            assert not LEAK.search(response.text)
+
+        ask_as_described()
+    assert {path for path, _ in seen} == {"/", "/health", "/metrics", "/predict"}
+    assert seen["/predict", 200] > 0
+    assert seen["/predict", 422] > 0
 
 
 def test_whole_images_are_answered_and_broken_ones_refused_in_words(address: str) -> None:

@@ -10,14 +10,13 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client import Counter as Metric
 
 from everyclass.serving.limits import Outcome
-from everyclass.stats.drift import Drift, DriftTest, null_of
+from everyclass.stats.drift import DriftTest, null_of
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -32,18 +31,14 @@ class Meters:
     Args:
         drift: the test of the classes that are given.
         watched: the decision whose classes the test and the counts are of.
-        on_drift: told an alarm, once.
     """
 
-    def __init__(
-        self, drift: DriftTest, *, watched: str, on_drift: Callable[[Drift], None]
-    ) -> None:
+    def __init__(self, drift: DriftTest, *, watched: str) -> None:
         self.drift = drift
         self.outcomes: Counter[str] = Counter()
         self.under_way = 0
         self.batches: Counter[int] = Counter()
         self._watched = watched
-        self._on_drift = on_drift
         self._ids = {name: k for k, name in enumerate(drift.expected.classes)}
         self._lock = threading.Lock()
         self._began = time.monotonic()
@@ -136,7 +131,6 @@ class Meters:
         if alarm is not None:
             self._alarm.set(1)
             _log.warning("Drift: %s %s", alarm.sentence, null_of(self.drift.expected))
-            self._on_drift(alarm)
 
     def text(self) -> bytes:
         """For Prometheus."""

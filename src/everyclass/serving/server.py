@@ -24,7 +24,7 @@ from everyclass.serving.app import make_app
 from everyclass.serving.limits import Limits
 from everyclass.serving.meters import Meters
 from everyclass.serving.page import make_page
-from everyclass.stats.drift import Drift, DriftTest, expected_shares
+from everyclass.stats.drift import DriftTest, expected_shares
 
 MOST_CONNECTIONS = 1_000
 IDLE_SECONDS = 5
@@ -71,7 +71,6 @@ def serve(
     coverage: float | None = None,
     limits: Limits | None = None,
     on_start: Callable[[Started], None] = lambda started: None,
-    on_drift: Callable[[Drift], None] = lambda drift: None,
 ) -> Ended:
     """Serve a run until a signal ends it.
 
@@ -81,7 +80,6 @@ def serve(
         prior: deployment frequencies by class name.
         coverage: of prediction sets; 0.9 when left out, where the run has scores for them.
         on_start: called when the server listens.
-        on_drift: called when classes are seen to be given otherwise than expected.
     Raises:
         InputError: a host without a token that others reach, an address that is taken, no finished
             run, a prior or coverage that does not fit.
@@ -90,7 +88,7 @@ def serve(
     access = access_for(host, token_file)
     with _listening(host, port) as bound:
         served = open_run(run_path, prior=prior, coverage=coverage)
-        meters = meters_of(served, on_drift)
+        meters = meters_of(served)
         app = make_app(served, limits, access, meters, make_page(served, limits))
         config = uvicorn.Config(
             app,
@@ -135,11 +133,11 @@ def _run(server: uvicorn.Server, bound: socket.socket) -> bool:
     return False
 
 
-def meters_of(served: Served, on_drift: Callable[[Drift], None]) -> Meters:
+def meters_of(served: Served) -> Meters:
     """The counts of a server, with the test against the shares that its classes should have."""
     evaluation = served.evaluation
     expected = expected_shares(evaluation.confusion, served.assumed_prior, classes=served.classes)
-    return Meters(DriftTest(expected), watched=evaluation.decision, on_drift=on_drift)
+    return Meters(DriftTest(expected), watched=evaluation.decision)
 
 
 class _Server(uvicorn.Server):
