@@ -12,6 +12,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -140,6 +141,7 @@ def broken_images(n: int, *, seed: int = 0) -> Iterator[tuple[str, bytes]]:
         yield f"{kind}: {name}", BREAKS[kind](content, rng)
 
 
+@cache
 def bombs() -> list[tuple[str, bytes]]:
     """Files that state or unpack to far more than they are."""
     return [

@@ -74,4 +74,4 @@ def serving(run: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], s
             yield process, found[0]
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(60)
+            process.wait(300)  # a busy machine takes its time even to end

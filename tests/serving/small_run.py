@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,13 @@ from threading import Event, Thread
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from everyclass.models.backbones import build_backbone
 from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.models.decision import Decision
 from everyclass.models.file import SavedModel, save_model
 from everyclass.run_folder import RunFolder
-from everyclass.serving.limits import Limits
 from everyclass.stats.evaluation import evaluate_predictions
 from everyclass.workflows.prediction_sets import write_scores
 
@@ -126,6 +127,24 @@ def answer_of(address: str, content: bytes, **options: Any) -> dict[str, Any]:
     return found
 
 
-def small_limits(**changes: Any) -> Limits:
-    """The ordinary limits with changes."""
-    return Limits(**changes)
+def picture(seed: int = 0, form: str = "PNG", side: int = 40) -> bytes:
+    """A file of noise."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, size=(side, side + 8, 3), dtype=np.uint8)
+    stored = io.BytesIO()
+    Image.fromarray(pixels).save(stored, form)
+    return stored.getvalue()
+
+
+def metrics_of(address: str) -> dict[str, float]:
+    """`name{labels}` -> value."""
+    from prometheus_client.parser import text_string_to_metric_families
+
+    status, headers, text = ask(address, "/metrics")
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain")
+    return {
+        one.name + "".join(f" {value}" for _, value in sorted(one.labels.items())): one.value
+        for family in text_string_to_metric_families(text.decode())
+        for one in family.samples
+    }

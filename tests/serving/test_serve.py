@@ -10,12 +10,8 @@ import importlib.util
 import io
 import json
 import logging
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,23 +20,19 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
-from small_run import CLASSES, answer_of, ask, serving, small_limits, write_small_run
+from small_run import CLASSES, answer_of, ask, metrics_of, picture, serving, write_small_run
 
-from everyclass import cli
-from everyclass.errors import InputError
 from everyclass.serve_command import PACKAGES
-from everyclass.serving.access import Access, access_for, is_loopback
 from everyclass.serving.answers import Served
+from everyclass.serving.limits import Limits
 from everyclass.workflows.predict import predict
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(one) is None for one in PACKAGES),
     reason="the extra serve is not installed",
 )
-TOKEN = "correct-horse-battery"
 
 
 @pytest.fixture(scope="module")
@@ -50,30 +42,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(run: Path) -> Iterator[Any]:
-    with serving(run, limits=small_limits(max_bytes=200_000, max_pixels=1_000_000)) as started:
+    with serving(run, limits=Limits(max_bytes=200_000, max_pixels=1_000_000)) as started:
         yield started
-
-
-def picture(seed: int = 0, form: str = "PNG", side: int = 40) -> bytes:
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 256, size=(side, side + 8, 3), dtype=np.uint8)
-    stored = io.BytesIO()
-    Image.fromarray(pixels).save(stored, form)
-    return stored.getvalue()
-
-
-def metrics_of(address: str) -> dict[str, float]:
-    """`name{labels}` -> value."""
-    from prometheus_client.parser import text_string_to_metric_families
-
-    status, headers, text = ask(address, "/metrics")
-    assert status == 200
-    assert headers["content-type"].startswith("text/plain")
-    return {
-        one.name + "".join(f" {value}" for _, value in sorted(one.labels.items())): one.value
-        for family in text_string_to_metric_families(text.decode())
-        for one in family.samples
-    }
 
 
 @pytest.mark.parametrize(
@@ -126,7 +96,7 @@ def test_the_record_is_that_of_the_class_that_was_given(started: Any, run: Path)
 
 
 def test_requests_at_once_are_one_pass(run: Path) -> None:
-    with serving(run, limits=small_limits(max_batch=8, window_seconds=5.0)) as started:
+    with serving(run, limits=Limits(max_batch=8, window_seconds=5.0)) as started:
         contents = [picture(seed) for seed in range(8)]
         with ThreadPoolExecutor(8) as pool:
             together = list(pool.map(lambda one: answer_of(started.address, one), contents))
@@ -158,7 +128,7 @@ def test_a_full_queue_says_so_and_when_to_come_again(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch)
-    with serving(run, limits=small_limits(max_waiting=2)) as started, ThreadPoolExecutor(2) as pool:
+    with serving(run, limits=Limits(max_waiting=2)) as started, ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(answer_of, started.address, picture(k)) for k in range(2)]
         assert held.begun.wait(30)
         deadline = time.monotonic() + 30
@@ -179,7 +149,7 @@ def test_a_request_has_its_time_and_keeps_its_place_until_its_thread_is_done(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(monkeypatch)
-    with serving(run, limits=small_limits(max_waiting=1, max_seconds=0.5)) as started:
+    with serving(run, limits=Limits(max_waiting=1, max_seconds=0.5)) as started:
         status, _, text = ask(started.address, "/predict", picture())
         assert status == 504
         assert json.loads(text)["error"] == "There was no answer within 0.5 seconds."
@@ -193,7 +163,7 @@ def test_a_request_has_its_time_and_keeps_its_place_until_its_thread_is_done(
 
 
 def test_a_slow_upload_is_ended(run: Path) -> None:
-    with serving(run, limits=small_limits(max_seconds=0.5)) as started:
+    with serving(run, limits=Limits(max_seconds=0.5)) as started:
         host, _, port = started.address.removeprefix("http://").rpartition(":")
         with socket.create_connection((host, int(port)), timeout=60) as one:
             one.sendall(
@@ -373,131 +343,3 @@ def test_the_page_holds_itself_to_itself_and_escapes_names(started: Any) -> None
     assert "birch <b>" not in text
     assert "birch &lt;b&gt;" in text
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
-
-
-def test_another_host_and_another_site_are_refused(started: Any) -> None:
-    status, _, text = ask(started.address, "/predict", picture(), {"Host": "evil.example"})
-    assert status == 403
-    assert "localhost alone" in json.loads(text)["error"]
-    for host in ("localhost:1", "127.0.0.1", "[::1]:80", "LOCALHOST"):
-        assert ask(started.address, "/health", headers={"Host": host})[0] == 200
-    status, _, _ = ask(started.address, "/predict", picture(), {"Sec-Fetch-Site": "cross-site"})
-    assert status == 403
-
-
-def test_a_token_is_asked_for_and_never_told(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    import base64
-
-    monkeypatch.setenv("EVERYCLASS_TOKEN", TOKEN)
-    with serving(run, host="127.0.0.1") as started:
-        assert started.token
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic %%%"}):
-            for path in ("/", "/metrics", "/openapi.json", "/no/such"):
-                status, told, text = ask(started.address, path, headers=headers)
-                assert status == 401
-                assert told["www-authenticate"].startswith("Basic realm=")
-                assert TOKEN not in text.decode()
-            assert ask(started.address, "/predict", picture(), headers)[0] == 401
-            # Whoever watches over servers needs no token, and learns nothing else.
-            assert json.loads(ask(started.address, "/health", headers=headers)[2]) == {
-                "status": "ok"
-            }
-        pair = base64.b64encode(f"any:{TOKEN}".encode()).decode()
-        for given in (f"Bearer {TOKEN}", f"Basic {pair}"):
-            headers = {"Authorization": given, "Host": "models.example"}
-            assert answer_of(started.address, picture(), headers=headers)["confidence"] > 0
-            health = json.loads(ask(started.address, "/health", headers=headers)[2])
-            assert health["requests"]["unauthorised"] == 3
-        assert TOKEN not in repr(access_for("127.0.0.1", None))
-    said = capfd.readouterr()
-    assert TOKEN not in said.out + said.err
-
-
-def test_without_a_token_no_other_machine_is_let_in(
-    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("EVERYCLASS_TOKEN", raising=False)
-    for host in ("0.0.0.0", "::", "192.168.1.7", "models.example"):
-        assert not is_loopback(host)
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["serve", str(run), "--host", host, "--port", "0"])
-        assert stop.value.code == 2
-        said = capsys.readouterr().err
-        assert f"--host {host} lets other machines in" in said
-        assert "EVERYCLASS_TOKEN" in said
-        assert "--token-file" in said
-    kept = tmp_path / "token"
-    kept.write_text(f"{TOKEN}\n")
-    assert access_for("0.0.0.0", kept) == Access(token=TOKEN.encode())
-    for bad in ("short", f"{TOKEN} {TOKEN}", "€" * 20):
-        kept.write_text(bad, encoding="utf-8")
-        with pytest.raises(InputError, match="at least 16") as error:
-            access_for("0.0.0.0", kept)
-        assert bad not in str(error.value)
-    with pytest.raises(InputError, match="cannot be read"):
-        access_for("127.0.0.1", tmp_path / "absent")
-
-
-def test_bad_input_is_one_sentence_and_code_2(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        for arguments, words in (
-            ([str(tmp_path)], "is not a run"),
-            ([str(run), "--port", port], "cannot be listened on"),
-            ([str(run), "--prior", "ash=1"], "missing: birch <b>, cedar"),
-            ([str(run), "--coverage", "90"], "0.9 for 90 %"),
-            ([str(run), "--max-seconds", "0"], "max_seconds is 0.0"),
-        ):
-            with pytest.raises(SystemExit) as stop:
-                cli.main(["serve", *arguments, *([] if "--port" in arguments else ["--port", "0"])])
-            assert stop.value.code == 2
-            said = capsys.readouterr().err
-            assert words in said
-            assert "Traceback" not in said
-    plain = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "fastapi" else plain(name)
-    )
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["serve", str(run)])
-    assert stop.value.code == 2
-    assert "pip install 'everyclass[serve]'" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
-)
-def test_a_signal_ends_it_when_requests_under_way_are_answered(
-    run: Path, tmp_path: Path, number: int, code: int
-) -> None:
-    told = tmp_path / "told.json"
-    command = [sys.executable, "-m", "everyclass", "serve", str(run), "--port", "0"]
-    command += ["--batch-window", "1500", "--json", str(told)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    ) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        found = re.search(r"http://[0-9.:]+", first)
-        assert found, first + process.communicate()[1]
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(answer_of, found[0], picture())  # a pass waits 1.5 s for others
-            deadline = time.monotonic() + 30
-            while json.loads(ask(found[0], "/health")[2])["under_way"] == 0:
-                assert time.monotonic() < deadline
-            process.send_signal(number)
-            assert waiting.result(60)["confidence"] > 0
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert "Requests: 1 answered." in out
-    assert json.loads(told.read_text())["requests"]["answered"] == 1
-    assert "Traceback" not in err

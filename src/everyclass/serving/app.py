@@ -33,10 +33,8 @@ _log = logging.getLogger(__name__)
 _BYTES = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
 """Media types of a file itself; the last is what curl says where nobody told it."""
 
-_REFUSALS: tuple[Outcome, ...] = (
-    *("unauthorised", "slow-upload", "too-large", "unsupported", "unreadable"),
-    *("failed", "busy", "time-out"),
-)
+_REFUSED = (403, *(status for status in STATUS.values() if status not in (200, 499)))
+"""Statuses with a reason. 403: another host or another site's page."""
 
 
 def make_app(served: Served, limits: Limits, access: Access, meters: Meters, page: Page) -> FastAPI:
@@ -83,7 +81,7 @@ def make_app(served: Served, limits: Limits, access: Access, meters: Meters, pag
     @app.post(
         "/predict",
         response_model=Answer,
-        responses={STATUS[one]: {"model": Refused} for one in _REFUSALS},
+        responses={status: {"model": Refused} for status in _REFUSED},
         openapi_extra=body(limits),
     )
     async def predict(request: Request) -> Response:

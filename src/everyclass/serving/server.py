@@ -44,7 +44,6 @@ class Started:
     address: str
     token: bool
     served: Served
-    limits: Limits
     stop: Callable[[], None]
 
 
@@ -109,7 +108,6 @@ def serve(
             address=f"http://{name}:{bound.getsockname()[1]}",
             token=access.token is not None,
             served=served,
-            limits=limits,
             stop=lambda: setattr(server, "should_exit", True),
         )
         server.on_start = lambda: on_start(started)
