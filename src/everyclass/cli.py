@@ -46,6 +46,7 @@ from everyclass.options import (
 from everyclass.printing import progress_console, result_console, write_json
 from everyclass.report_command import leave_report, report, tell_report
 from everyclass.run_command import run
+from everyclass.serve_command import serve
 
 if TYPE_CHECKING:
     from everyclass.workflows.data_source import DataSource
@@ -70,6 +71,7 @@ app.command()(crossval)
 app.command()(report)
 app.command()(doctor)
 app.command()(export)
+app.command()(serve)
 
 
 def _version(asked: bool) -> None:

@@ -20,7 +20,7 @@ from everyclass.errors import InputError
 from everyclass.images import contents, pixels
 from everyclass.images.contents import read_bytes
 from everyclass.images.damage import UnreadableImage
-from everyclass.images.pixels import decode, decode_resized, load_image
+from everyclass.images.pixels import decode, decode_resized, load_image, stated_size
 from everyclass.images.resizing import resize
 
 
@@ -522,3 +522,17 @@ def test_big_images_take_turns(monkeypatch):
     assert not pixels._BIG_TURN.locked()
     reason(content[:-200])
     assert not pixels._BIG_TURN.locked()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM"])
+def test_the_stated_size_is_that_of_the_image_and_costs_no_decoding(form: str) -> None:
+    stored = io.BytesIO()
+    Image.new("RGB", (31, 17), (200, 30, 30)).save(stored, form)
+    content = stored.getvalue()
+    assert stated_size(content) == (31, 17)
+    if form in ("JPEG", "PNG", "BMP", "PPM"):  # their pixels are the end of the file
+        assert stated_size(content[:-5]) == (31, 17)
+        with pytest.raises(UnreadableImage):
+            decode(content[:-5])
+    with pytest.raises(UnreadableImage, match="not an image"):
+        stated_size(b"hello")

@@ -42,6 +42,7 @@ BANDS = {
     "report": 6,
     "report_command": 6,
     "export_command": 6,
+    "serve_command": 6,
     "serving": 6,
     "cli": 6,
     "options": 6,
@@ -67,6 +68,7 @@ TORCH_FREE_MODULES = {
         "run_command",
         "report_command",
         "export_command",
+        "serve_command",
         "compare_command",
         "curve_command",
         "crossval_command",
@@ -160,6 +162,7 @@ def test_inner_packages_are_empty() -> None:
         ["report", "--help"],
         ["doctor", "--help"],
         ["export", "--help"],
+        ["serve", "--help"],
     ],
 )
 def test_commands_that_compute_nothing_leave_torch_out(arguments: list[str]) -> None:

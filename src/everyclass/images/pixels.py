@@ -141,6 +141,30 @@ def decode_resized(content: bytes, *, side: int) -> DecodedImage:
     return _decode(content, side=side)
 
 
+def stated_size(content: bytes) -> tuple[int, int]:
+    """Width and height in pixels by the header alone, before any rotation; nothing is decoded.
+
+    Raises:
+        UnreadableImage: with the reason.
+        InputError: a DICOM, and pydicom is not installed.
+    """
+    name = image_format(content)
+    if name is None:
+        raise UnreadableImage(f"not an image: {describe(content)}")
+    try:
+        if name == "JPEG":
+            header = read_header(content)
+            return header.width, header.height
+        if name == "DICOM":
+            from everyclass.images.dicom import open_dicom
+
+            image = open_dicom(content)
+            return image.width, image.height
+        return _PLUGINS[name](io.BytesIO(content)).size
+    except DAMAGE as error:
+        raise UnreadableImage(describe_damage(name, error)) from error
+
+
 def _decode(content: bytes, *, side: int | None) -> DecodedImage:
     name = image_format(content)
     if name is None:

@@ -74,6 +74,40 @@ def at_most(scores: ArrayLike | float, *, mean: float, low: float, high: float) 
     return at_least(mirrored, mean=-mean, low=-high, high=-low)
 
 
+def share_at_most(hits: ArrayLike, images: int, *, share: ArrayLike, odds: ArrayLike) -> Floats:
+    """Factors against the null "given those before it, each image is a hit with probability at
+    most `share`".
+
+    The likelihood ratio of p against q = share, with p's odds `odds` times those of q:
+    (p/q)^hits ((1 - p)/(1 - q))^(images - hits). For one image it is 1 + l (X - q) with
+    l = (p - q) / (q (1 - q)) > 0: of expectation at most 1 under the null, and so is a product over
+    images. It grows fastest where p is the truth (Kelly 1956).
+
+    Args:
+        hits: among `images` consecutive ones; broadcast with `share` and `odds`.
+        images: how many.
+        share: in [0, 1]. At 0 or 1 nothing can be bet: the factor is 1.
+        odds: > 1, of the alternative.
+
+    Example:
+        >>> share_at_most([0, 2], 2, share=0.2, odds=4.0)  # p = 0.5
+        array([0.390625, 6.25    ])
+    """
+    k, q, r = np.broadcast_arrays(
+        *(np.asarray(one, dtype=np.float64) for one in (hits, share, odds))
+    )
+    # p = r q / (1 - q + r q): p/q = r / (1 - q + r q), (1 - p)/(1 - q) = 1 / (1 - q + r q).
+    log_factor = k * np.log(r) - images * np.log1p((r - 1) * q)
+    return np.where((q > 0) & (q < 1), np.exp(log_factor), 1.0)
+
+
+def share_at_least(hits: ArrayLike, images: int, *, share: ArrayLike, odds: ArrayLike) -> Floats:
+    """Factors against the null "given those before it, each image is a hit with probability at
+    least `share`": the mirror image of `share_at_most`, about the images that are no hits."""
+    misses = images - np.asarray(hits, dtype=np.float64)
+    return share_at_most(misses, images, share=1 - np.asarray(share), odds=odds)
+
+
 def spending(step: ArrayLike) -> Floats:
     """w_t = MONEY / (t (t + 1)) for t = 1, 2, ...: what is put in at each step. Sums to MONEY.
 
