@@ -6,6 +6,7 @@ Comes in: the typer application. Goes out: Markdown, and the names that a text m
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 from typing import Any
@@ -26,6 +27,7 @@ Parquet file with a column for the image and one for the label.
 """
 
 
+@functools.cache
 def commands() -> dict[str, Any]:
     """Commands by the words that call them ("train"), those of groups with both ("a b")."""
     return dict(_walk("", typer.main.get_command(app)))

@@ -34,6 +34,8 @@ TEXTS = (
 )
 BLOCK = re.compile(r"^( *)```.*?\n(.*?)^\1```", re.S | re.M)
 SPAN = re.compile(r"`([^`\n]+)`")
+OF_OTHERS = {"--max-restarts", "--nnodes", "--ntasks-per-node", "--signal"}
+"""Options of torchrun and srun that pages speak of."""
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
@@ -95,10 +97,6 @@ def fault_of(call: str, known: Any) -> str:
         elif name == "run" and not word.startswith("-"):
             break  # What follows is the script's own.
     return ""
-
-
-OF_OTHERS = {"--max-restarts", "--nnodes", "--ntasks-per-node", "--signal"}
-"""Options of torchrun and SLURM."""
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -268,8 +266,8 @@ def test_search_works_from_a_folder(site: Path) -> None:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto((site / "guides" / "one-class.html").as_uri())
-        page.keyboard.press("/")
-        page.locator(".md-search__input").fill("softmax")
+        page.locator(".md-search__input").click()
+        page.locator(".md-search__input").press_sequentially("softmax")
         page.locator(".md-search-result__link").first.wait_for(timeout=60_000)
         found = page.locator(".md-search-result__list").inner_text()
         browser.close()
