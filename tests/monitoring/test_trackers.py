@@ -161,26 +161,33 @@ def test_wandb_offline(two_sittings: Callable[[str], tuple[Path, dict[str, Any]]
     run, tracking = two_sittings("wandb")
     folders = sorted((run / "wandb").glob("offline-run-*"))
     assert {one.name.split("-", 3)[3] for one in folders} == {tracking["name"]}
-    rows, config, summary = [], {}, {}
-    for folder in folders:
-        (file,) = folder.glob("run-*.wandb")
-        for record in records_of(file):
-            kind = record.WhichOneof("record_type")
-            if kind == "history":
-                items = {one.key or "/".join(one.nested_key): one for one in record.history.item}
-                rows.append({key: json.loads(one.value_json) for key, one in items.items()})
-            if kind == "run":
-                config |= {one.key: one.value_json for one in record.run.config.update}
-            if kind == "summary":
-                summary |= {
-                    one.key or "/".join(one.nested_key): one.value_json
-                    for one in record.summary.update
-                }
-    recalls = [
-        (row["everyclass/step"], row["everyclass/val/recall/ash"])
-        for row in rows
-        if "everyclass/val/recall/ash" in row
-    ]
+    rows, config, summary, recalls = [], {}, {}, []
+    for _ in range(100):  # its own process may still be writing when it says that it is done
+        rows.clear()
+        for folder in sorted((run / "wandb").glob("offline-run-*")):
+            (file,) = folder.glob("run-*.wandb")
+            for record in records_of(file):
+                kind = record.WhichOneof("record_type")
+                if kind == "history":
+                    items = {
+                        one.key or "/".join(one.nested_key): one for one in record.history.item
+                    }
+                    rows.append({key: json.loads(one.value_json) for key, one in items.items()})
+                if kind == "run":
+                    config |= {one.key: one.value_json for one in record.run.config.update}
+                if kind == "summary":
+                    summary |= {
+                        one.key or "/".join(one.nested_key): one.value_json
+                        for one in record.summary.update
+                    }
+        recalls = [
+            (row["everyclass/step"], row["everyclass/val/recall/ash"])
+            for row in rows
+            if "everyclass/val/recall/ash" in row
+        ]
+        if len(recalls) == 2:
+            break
+        time.sleep(0.2)
     assert recalls == [(4, 0.5), (8, 1.0)]
     assert json.loads(config["augmentation"]) == "crop + flip"
     assert json.loads(summary["everyclass/alarm starved at step 4"]) == ALARM.sentence
