@@ -80,7 +80,11 @@ def run(
     from everyclass.workflows.run_script import RunOptions, run_script
 
     if fix and (check_only or budget == 0):
-        raise InputError("--fix applies what trials prove, and none would be made.", where="--fix")
+        raise InputError(
+            "--fix applies what trials prove, and none would be made.",
+            where="--fix",
+            remedy="Leave --check-only and --budget 0 away.",
+        )
     target = Target(name=script, arguments=tuple(arguments or ()), is_module=is_module)
     plan = plan_fix(target) if fix else None
     with _Told(quiet) as told:

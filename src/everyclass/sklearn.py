@@ -227,7 +227,10 @@ class EveryclassClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             view.show(event)
             if isinstance(event, DataRead) and event.table.set_aside:
                 first = event.table.set_aside[0]
-                raise InputError(f"{first.image} cannot be used: {first.reason}.")
+                raise InputError(
+                    f"{first.image} cannot be used: {first.reason}.",
+                    remedy="Leave it out of the images and the labels.",
+                )
             if isinstance(event, Decided):
                 recipes.append(event.recipe)
             if isinstance(event, Alarmed):

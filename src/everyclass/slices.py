@@ -63,7 +63,9 @@ class Slice:
             if not 0 <= share <= 1:
                 raise InputError(f"slices: {name} is {share}, outside [0, 1].")
         if not 0 <= self.right <= self.n or self.n == 0:
-            raise InputError(f"slices: {self.right} of {self.n} images are right.")
+            raise InputError(
+                f"slices: {self.right} of {self.n} images are right; 0 to {self.n} are expected."
+            )
 
     @property
     def name(self) -> str:

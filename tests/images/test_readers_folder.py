@@ -251,7 +251,7 @@ def test_no_images_at_all(tmp_path: Path) -> None:
     assert refusal(source) == (
         f"{source} holds no images (.jpg, .jpeg, .jpe, .jfif, .png, .webp, .tif, .tiff, .bmp, "
         ".dcm, .dicom, .svs, .ndpi, .mrxs, .scn, .bif, .svslide, .vms, .vmu). "
-        "Left out, not images: 1 file (.gif 1)."
+        "Left out, not images: 1 file (.gif 1). Name the folder that holds the folders of classes."
     )
 
 
@@ -304,7 +304,10 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
         raise PermissionError(13, "Permission denied", folder)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert refusal(source) == f"{source}/ cannot be read: Permission denied."
+    assert refusal(source) == (
+        f"{source}/ cannot be read: Permission denied. Give yourself permission to read it, or "
+        "name another."
+    )
 
 
 def test_loose_images_are_read_when_labels_are_not_required(tmp_path: Path) -> None:

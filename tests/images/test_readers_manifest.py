@@ -196,11 +196,16 @@ def test_two_columns_of_one_name(folder: Path) -> None:
 
 @pytest.mark.parametrize("lines", [(), ("",), ("", "  ")])
 def test_an_empty_file(folder: Path, lines: Sequence[str]) -> None:
-    assert refusal(folder, *lines) == "cells.csv is empty."
+    assert refusal(folder, *lines) == (
+        "cells.csv is empty. Write it again, with a row an image, or name another file."
+    )
 
 
 def test_a_header_without_rows(folder: Path) -> None:
-    message = "cells.csv has column names (image, label) but no rows."
+    message = (
+        "cells.csv has column names (image, label) but no rows. Add a row an image, or name "
+        "another file."
+    )
     assert refusal(folder, "image,label") == message
     pq.write_table(
         pa.table({"image": pa.array([], pa.string()), "label": pa.array([], pa.string())}),
@@ -464,4 +469,5 @@ def test_no_row_can_be_used(folder: Path) -> None:
     message = refusal(folder, "image,label", "0.png,", "1.png,")
     assert message == (
         f"{folder}/cells.csv has no usable row; 2 rows set aside (first: {folder}/0.png: no label)."
+        " Mend these rows."
     )

@@ -116,6 +116,7 @@ def test_patterns_and_folders_of_shards(tmp_path: Path) -> None:
     pattern = f"{tmp_path}/train-{{000..009}}.tar"
     assert refusal(pattern) == (
         f"Of 10 files that {pattern} stands for 8 are not there (first: {tmp_path}/train-002.tar)."
+        " Correct the numbers in the braces, or bring these files."
     )
     assert "more than 100,000 files" in refusal("x-{0..9999999}.tar")
     assert len(read_images([str(tmp_path)])) == 12

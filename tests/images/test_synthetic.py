@@ -276,5 +276,5 @@ def test_contact_sheet_has_a_row_for_each_class() -> None:
 
 @pytest.mark.parametrize("labels", [[], ["a", "b"]])
 def test_contact_sheet_wants_a_label_an_image(labels: list[str]) -> None:
-    with pytest.raises(InputError, match="do not make a sheet"):
+    with pytest.raises(InputError, match="one for each is expected"):
         contact_sheet([np.zeros((4, 4, 3), np.uint8)] * min(len(labels), 1), labels)

@@ -105,7 +105,9 @@ def script_file(target: Target) -> tuple[Path, str]:
         return Path(_script_path(target.name)), ""
     spec = _module_spec(target.name)
     if spec.origin is None or not os.path.isfile(spec.origin):
-        raise InputError(f"Module {target.name} is no file.", where="-m")
+        raise InputError(
+            f"Module {target.name} is no file.", where="-m", remedy="Name one that is a .py file."
+        )
     return Path(spec.origin), spec.name
 
 
@@ -159,7 +161,11 @@ def _load(target: Target) -> _Program:
         spec = _module_spec(target.name)
         loader: Any = spec.loader
         if not hasattr(loader, "get_code"):
-            raise InputError(f"Module {target.name} has no Python code.", where="-m")
+            raise InputError(
+                f"Module {target.name} has no Python code.",
+                where="-m",
+                remedy="Name one that is a .py file.",
+            )
         path = spec.origin or target.name
         module.__dict__.update(
             __file__=path, __spec__=spec, __loader__=loader, __package__=spec.parent
@@ -195,7 +201,11 @@ def _module_spec(name: str) -> importlib.machinery.ModuleSpec:
         if spec is not None and spec.submodule_search_locations is not None:
             spec = importlib.util.find_spec(f"{name}.__main__")
     except (ImportError, ValueError, AttributeError) as error:
-        raise InputError(f"Module {name} cannot be found ({error}).", where="-m") from None
+        raise InputError(
+            f"Module {name} cannot be found ({error}).",
+            where="-m",
+            remedy="Run from the folder that holds it, or install its package.",
+        ) from None
     finally:
         sys.path.pop(0)
     if spec is None:

@@ -106,7 +106,8 @@ class AuditState:
         assert np.array_equal(np.sort(all_rows), np.arange(len(table))), "each row seen once"
         if len(rows) == 0:
             raise InputError(
-                f"{table.source} has no image that can be read.{_examples(table, faults)}"
+                f"{table.source} has no image that can be read.{_examples(table, faults)}",
+                remedy="Restore these files, or name another data set.",
             )
         tells, blank, looks = records["tells"], records["blank"], records["look"]
         sizes = zip(looks["width"].tolist(), looks["height"].tolist())

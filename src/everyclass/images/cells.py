@@ -158,7 +158,10 @@ def _arrow_faults(file: str) -> Iterator[None]:
     except (pa.ArrowException, MemoryError, UnicodeDecodeError, OverflowError) as error:
         kind = "Parquet" if file.lower().endswith(".parquet") else "Arrow"
         reason = " ".join(str(error).split()).partition(".")[0] or type(error).__name__
-        raise InputError(f"{file_name(file)} is not a readable {kind} file: {reason}.") from error
+        raise InputError(
+            f"{file_name(file)} is not a readable {kind} file: {reason}.",
+            remedy="Write it again, or leave it out.",
+        ) from error
 
 
 def read_table_of(cells: CellFile, columns: list[str]) -> pa.Table:

@@ -122,12 +122,16 @@ def readable(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(
-            f"{error.filename or path} cannot be read: {error.strerror or error}."
+            f"{error.filename or path} cannot be read: {error.strerror or error}.",
+            remedy="Give yourself permission to read it, or name another.",
         ) from error
     except Exception as error:
         if not is_of_client(error):
             raise
-        raise InputError(f"{path} cannot be read: {error}.".replace("..", ".")) from error
+        raise InputError(
+            f"{path} cannot be read: {error}.".replace("..", "."),
+            remedy="See to credentials, endpoint and name, or copy the files to a folder.",
+        ) from error
 
 
 def is_of_client(error: Exception) -> bool:
@@ -264,7 +268,10 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
         raise not_installed(uri, error) from error
     except Exception as error:
         # Some open what they are to list while they are made: archives, repositories, servers.
-        raise InputError(f"{uri} cannot be opened: {error}.".replace("..", ".")) from error
+        raise InputError(
+            f"{uri} cannot be opened: {error}.".replace("..", "."),
+            remedy="See to credentials, endpoint and name, or copy the files to a folder.",
+        ) from error
     return filesystem, str(inner)
 
 

@@ -277,7 +277,10 @@ def _no_classes(tree: Tree, path: str, images: Sequence[str]) -> InputError:
     if not images:
         others = " ".join(tree_notes(tree))
         endings = ", ".join(IMAGE_EXTENSIONS)
-        return InputError(f"{path} holds no images ({endings}). {others}".rstrip())
+        return InputError(
+            f"{path} holds no images ({endings}). {others}".rstrip(),
+            remedy="Name the folder that holds the folders of classes.",
+        )
     return InputError(
         f"{path} has no class folders: {describe_tree(tree)}.",
         remedy="Put the images of each class into a folder called like the class, or add a "

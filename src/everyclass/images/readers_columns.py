@@ -128,7 +128,10 @@ def columns_note(names: Mapping[Role, str]) -> str:
 
 def no_rows(manifest: str, names: Sequence[str]) -> InputError:
     """The refusal of a file that has a header and nothing below it."""
-    return InputError(f"{manifest} has column names ({', '.join(names)}) but no rows.")
+    return InputError(
+        f"{manifest} has column names ({', '.join(names)}) but no rows.",
+        remedy="Add a row an image, or name another file.",
+    )
 
 
 def _read_header(path: str) -> _Header:
@@ -145,7 +148,10 @@ def _read_header(path: str) -> _Header:
         )
     lines = [line for line in head.removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
     if not lines:
-        raise InputError(f"{file_name(path)} is empty.")
+        raise InputError(
+            f"{file_name(path)} is empty.",
+            remedy="Write it again, with a row an image, or name another file.",
+        )
     try:
         text = b"\n".join(lines[:100]).decode()
     except UnicodeDecodeError as error:
@@ -272,7 +278,10 @@ def _read_csv(path: str, header: _Header, names: Sequence[str]) -> pa.Table:
                 raise _ragged(path, ragged[0]) from error
             if "UTF8" in str(error):
                 raise _not_utf8(path) from error
-            raise InputError(f"{file_name(path)} is not a readable table: {error}.") from error
+            raise InputError(
+                f"{file_name(path)} is not a readable table: {error}.",
+                remedy="Save it again as CSV (UTF-8).",
+            ) from error
 
 
 def _ragged(path: str, row: pa_csv.InvalidRow) -> InputError:

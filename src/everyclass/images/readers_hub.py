@@ -60,5 +60,8 @@ def cached_shards(
         for split, rows in found.items()
     }
     if not all(files.values()) or any(rows._indices is not None for rows in found.values()):
-        raise InputError(f"hf://{name} is not kept in Arrow files, which images are read from.")
+        raise InputError(
+            f"hf://{name} is not kept in Arrow files, which images are read from.",
+            remedy="Save it by save_to_disk and name that folder.",
+        )
     return splits_of(files)

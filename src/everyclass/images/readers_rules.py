@@ -104,7 +104,8 @@ def check_classes(
         first = table.set_aside[0]
         raise InputError(
             f"{table.source} has no usable row; {plural(len(table.set_aside), 'row')} set aside "
-            f"(first: {first.image or 'no image named'}: {first.reason})."
+            f"(first: {first.image or 'no image named'}: {first.reason}).",
+            remedy="Mend these rows.",
         )
     counts = table.counts()
     _refuse_lost_classes(table)

@@ -92,7 +92,8 @@ def _of_pattern(pattern: str) -> Sharded:
     if gone:
         raise InputError(
             f"Of {plural(len(paths), 'file')} that {pattern} stands for {len(gone):,} "
-            f"{'is' if len(gone) == 1 else 'are'} not there (first: {gone[0]})."
+            f"{'is' if len(gone) == 1 else 'are'} not there (first: {gone[0]}).",
+            remedy="Correct the numbers in the braces, or bring these files.",
         )
     return Sharded(
         kind="samples" if endings == {"tar"} else "rows",
@@ -112,7 +113,10 @@ def _expanded(pattern: str) -> Iterator[str]:
         between = pattern[position : braces.start()]
         values = _values(braces[1])
         if len(done) * len(values) > MOST_SHARDS:
-            raise InputError(f"{pattern} stands for more than {MOST_SHARDS:,} files.")
+            raise InputError(
+                f"{pattern} stands for more than {MOST_SHARDS:,} files.",
+                remedy="Name the folder instead.",
+            )
         done = [start + between + value for start in done for value in values]
         position = braces.end()
     yield from (start + pattern[position:] for start in done)
@@ -125,7 +129,10 @@ def _values(inside: str) -> Sequence[str]:
     first, last = int(numbers[1]), int(numbers[2])
     width = max(len(numbers[1]), len(numbers[2])) if "0" in (numbers[1][0], numbers[2][0]) else 0
     if abs(last - first) > MOST_SHARDS:
-        raise InputError(f"{{{inside}}} stands for more than {MOST_SHARDS:,} files.")
+        raise InputError(
+            f"{{{inside}}} stands for more than {MOST_SHARDS:,} files.",
+            remedy="Name the folder instead.",
+        )
     step = 1 if first <= last else -1
     return [str(number).zfill(width) for number in range(first, last + step, step)]
 
@@ -146,7 +153,10 @@ def saved_shards(tree: Tree) -> Sharded | None:
     if _ALL_SPLITS in names:
         splits = _json(tree.root + _ALL_SPLITS).get("splits")
         if not isinstance(splits, list) or not all(isinstance(name, str) for name in splits):
-            raise InputError(f"{tree.root}{_ALL_SPLITS} names no splits.")
+            raise InputError(
+                f"{tree.root}{_ALL_SPLITS} names no splits.",
+                remedy="Copy the folder whole, or save the data set again.",
+            )
         found, left_out = splits_of({name: _saved_files(tree, f"{name}/") for name in splits})
         return Sharded(kind="rows", shards=found, notes=left_out)
     if _ONE_SPLIT in names and "dataset_info.json" in names:
@@ -167,7 +177,10 @@ def splits_of(
     if len(files) == 1 and not known:
         return tuple(Shard(path) for paths in files.values() for path in paths), ()
     if not known:
-        raise InputError(f"None of its splits ({listed([*files])}) is called train, val or test.")
+        raise InputError(
+            f"None of its splits ({listed([*files])}) is called train, val or test.",
+            remedy="Rename one, or save the split that is meant by itself.",
+        )
     others = [name for name in files if name not in known]
     notes = (f"Splits left out: {listed(others)}.",) if others else ()
     return tuple(Shard(path, known[name]) for name in known for path in files[name]), notes
@@ -178,7 +191,10 @@ def _saved_files(tree: Tree, folder: str) -> list[str]:
     try:
         names = [str(entry["filename"]) for entry in state["_data_files"]]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{tree.root}{folder}{_ONE_SPLIT} names no data files.") from error
+        raise InputError(
+            f"{tree.root}{folder}{_ONE_SPLIT} names no data files.",
+            remedy="Copy the folder whole, or save the data set again.",
+        ) from error
     gone = [name for name in names if name not in tree.folders.get(folder, ())]
     if gone or not names:
         raise InputError(
@@ -194,9 +210,15 @@ def _json(path: str) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}.") from error
+        raise InputError(
+            f"{path} is no JSON: {error}.",
+            remedy="Copy the folder whole, or save the data set again.",
+        ) from error
     if not isinstance(found, dict):
-        raise InputError(f"{path} is not what save_to_disk writes.")
+        raise InputError(
+            f"{path} is not what save_to_disk writes.",
+            remedy="Copy the folder whole, or save the data set again.",
+        )
     return found
 
 

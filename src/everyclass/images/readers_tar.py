@@ -90,7 +90,8 @@ def read_tars(
     if not with_image:
         raise InputError(
             f"{source} holds no images in {plural(len(shards), 'archive')} "
-            f"({plural(len(samples), 'sample')} without one)."
+            f"({plural(len(samples), 'sample')} without one).",
+            remedy="Name archives that hold images.",
         )
     notes = [f"Read from {plural(len(shards), 'archive')}."] if len(shards) > 1 else []
     lost = len(samples) - len(with_image)
@@ -211,7 +212,8 @@ def _facts(sample: _Sample) -> dict[str, Any]:
         found = json.loads(sample.texts[_JSON])
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{sample.key}.json in {file_name(sample.shard.path)} is no JSON: {error}."
+            f"{sample.key}.json in {file_name(sample.shard.path)} is no JSON: {error}.",
+            remedy="Write the archive again.",
         ) from error
     return found if isinstance(found, dict) else {}
 
@@ -256,7 +258,8 @@ def _text(sample: _Sample, name: str) -> str:
         return sample.texts.get(name, b"").decode().strip()
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{sample.key}.{name} in {file_name(sample.shard.path)} is not UTF-8 text."
+            f"{sample.key}.{name} in {file_name(sample.shard.path)} is not UTF-8 text.",
+            remedy="Write labels as UTF-8.",
         ) from error
 
 
@@ -267,6 +270,7 @@ def _entry(facts: Mapping[str, Any], entry: str, sample: _Sample) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InputError(
             f"'{entry}' of {sample.key}.json in {file_name(sample.shard.path)} is neither text nor "
-            "a number."
+            "a number.",
+            remedy="Name another entry, as --label-column NAME.",
         )
     return str(value).strip()

@@ -136,7 +136,9 @@ def contact_sheet(
         InputError: no images, or not one label an image.
     """
     if not images or len(images) != len(labels):
-        raise InputError(f"{len(images)} images and {len(labels)} labels do not make a sheet.")
+        raise InputError(
+            f"{len(images)} images and {len(labels)} labels; one for each is expected."
+        )
     names = sorted(set(labels))
     gap, margin = 4, 60
     size = (margin + columns * (tile + gap), gap + len(names) * (tile + gap))

@@ -75,7 +75,10 @@ def members_of(
                     if read(member.name):
                         contents[member.name] = _small(tar, info, name)
         except (tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError) as error:
-            raise InputError(f"{name} is no readable tar archive: {error}.") from error
+            raise InputError(
+                f"{name} is no readable tar archive: {error}.",
+                remedy="Copy it once more, or write it again.",
+            ) from error
         _refuse_early_end(file, tar.offset, name, members)
     return members, contents
 
@@ -101,7 +104,8 @@ def _small(tar: tarfile.TarFile, info: tarfile.TarInfo, archive: str) -> bytes:
     if info.size > _SMALL:
         raise InputError(
             f"{info.name} in {archive} has {info.size:,} bytes; labels of up to {_SMALL:,} are "
-            "read."
+            "read.",
+            remedy="Leave what is no label out of the archive.",
         )
     content = tar.extractfile(info)
     return b"" if content is None else content.read()

@@ -34,7 +34,7 @@ def average_states(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         {'w': tensor([2.5000])}
     """
     if not states:
-        raise InputError("There are no states to average.")
+        raise InputError("There are no states to average; at least one is needed.")
     last = states[-1]
     for k, state in enumerate(states):
         odd = sorted(set(state) ^ set(last))
@@ -101,5 +101,6 @@ def load_average(
     update_bn(counted(), network, device=device)
     if not batches:
         raise InputError(
-            f"No images were given to measure {len(norms)} layers of batch normalisation on."
+            f"No images were given to measure {len(norms)} layers of batch normalisation on; at "
+            "least one batch is needed."
         )

@@ -213,5 +213,5 @@ def _checked(features: Tensor, labels: Tensor, n_classes: int) -> Tensor:
         raise InputError(f"a label lies outside 0 to {n_classes - 1}.")
     rows = features.detach().float()
     if not bool(torch.isfinite(rows).all()):
-        raise InputError("features hold NaN or infinity.")
+        raise InputError("features hold NaN or infinity; finite numbers are expected.")
     return rows

@@ -167,5 +167,5 @@ def _checked(logits: Tensor, targets: Tensor) -> tuple[Floats, Ids]:
             f"{rows.shape}."
         )
     if not np.isfinite(values).all():
-        raise InputError("logits hold NaN or infinity.")
+        raise InputError("logits hold NaN or infinity; finite numbers are expected.")
     return values, rows.astype(np.int64)

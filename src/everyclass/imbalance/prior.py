@@ -83,7 +83,9 @@ def stream_prior(
 
 def _refuse_odd_weights(weights: Tensor, counts: Tensor) -> None:
     if weights.shape != counts.shape:
-        raise InputError(f"{weights.numel()} weights for {counts.numel()} classes.")
+        raise InputError(
+            f"{weights.numel()} weights for {counts.numel()} classes; one for each is expected."
+        )
     if not bool((weights > 0).all()):
         raise InputError(f"weights must be above 0; the smallest is {float(weights.min()):.4g}.")
 

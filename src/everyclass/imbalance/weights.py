@@ -121,7 +121,9 @@ def normalise(weights: Tensor, counts: Tensor, *, classes: Sequence[str] = ()) -
     _checked(counts, classes)
     given = weights.detach().to("cpu", torch.float64)
     if given.shape != counts.shape:
-        raise InputError(f"{given.numel()} weights for {counts.numel()} classes.")
+        raise InputError(
+            f"{given.numel()} weights for {counts.numel()} classes; one for each is expected."
+        )
     if not bool(torch.isfinite(given).all()) or float(given.min()) < 0 or float(given.max()) == 0:
         raise InputError(
             "weights must be finite, not negative and not all 0; they reach from "
@@ -156,7 +158,9 @@ def refuse_empty_classes(counts: Tensor, classes: Sequence[str] = ()) -> None:
         classes: (C,) names; ids when left out.
     """
     if classes and len(classes) != counts.numel():
-        raise InputError(f"{len(classes)} class names for {counts.numel()} counts.")
+        raise InputError(
+            f"{len(classes)} class names for {counts.numel()} counts; one for each is expected."
+        )
     empty = [int(i) for i in torch.nonzero(counts <= 0)]
     if not empty:
         return

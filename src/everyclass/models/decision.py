@@ -158,7 +158,9 @@ class Decision:
 
 def _check_prior(prior: Sequence[float], n_classes: int, name: str) -> None:
     if len(prior) != n_classes or n_classes == 0:
-        raise InputError(f"{name} has {len(prior)} numbers for {n_classes} classes.")
+        raise InputError(
+            f"{name} has {len(prior)} numbers for {n_classes} classes; one for each is expected."
+        )
     total = math.fsum(prior)
     # Frequencies pass through float32 on their way here.
     if not (abs(total - 1) < 1e-4 and min(prior) >= 0):

@@ -343,7 +343,8 @@ class Monitor:
         if self._names.given is not None and len(self._names.given) != n_classes:
             raise InputError(
                 f"{len(self._names.given)} class names were given, the model has {n_classes} "
-                "outputs."
+                "outputs.",
+                remedy="Give one name for each output, in their order.",
             )
         epoch = None if self._steps_per_epoch is None else self._steps_per_epoch * batch
         if epoch is not None and self._ranks is not None:

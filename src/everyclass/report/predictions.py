@@ -16,6 +16,7 @@ import pyarrow.csv
 from everyclass.errors import InputError
 
 _PROB = "prob_"
+_RESTORE = "Restore it, or evaluate the run again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,10 +63,14 @@ def read_predictions(path: Path) -> Predictions:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise InputError(f"{error}", where=path.name) from None
+        raise InputError(
+            f"This is no table of predictions ({error}).", where=path.name, remedy=_RESTORE
+        ) from None
     lacking = {"image", "label", "prediction_balanced", "confidence"} - set(table.column_names)
     if lacking:
-        raise InputError(f"it has no column {', '.join(sorted(lacking))}.", where=path.name)
+        raise InputError(
+            f"There is no column {', '.join(sorted(lacking))}.", where=path.name, remedy=_RESTORE
+        )
     classes = tuple(
         name.removeprefix(_PROB) for name in table.column_names if name.startswith(_PROB)
     )

@@ -79,4 +79,4 @@ class Limits:
             if not value > 0:
                 raise InputError(f"{name} is {value}; a limit must be above 0.")
         if not self.window_seconds >= 0:
-            raise InputError(f"window_seconds is {self.window_seconds}; it cannot be negative.")
+            raise InputError(f"window_seconds is {self.window_seconds}; it must be 0 or more.")

@@ -142,7 +142,9 @@ def decision_reliability(
     values, rows = probs_and_targets(probs, targets)
     chosen = values.argmax(axis=1) if predictions is None else np.asarray(predictions)
     if chosen.shape != rows.shape:
-        raise InputError(f"{chosen.size} predictions for {rows.size} images.")
+        raise InputError(
+            f"{chosen.size} predictions for {rows.size} images; one for each is expected."
+        )
     confidence = values[np.arange(rows.size), chosen]
     return reliability(confidence, chosen == rows, bins=bins)
 

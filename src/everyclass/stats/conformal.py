@@ -177,7 +177,10 @@ def calibration_scores(
     """
     values, rows = probs_and_targets(probs, targets)
     if values.shape[1] != len(classes):
-        raise InputError(f"{values.shape[1]} probabilities an image for {len(classes)} classes.")
+        raise InputError(
+            f"{values.shape[1]} probabilities an image for {len(classes)} classes; "
+            "one for each is expected."
+        )
     own = np.minimum(values[np.arange(rows.size), rows], 1.0)  # a rounding above 1 is 1
     return CalibrationScores(
         classes=tuple(classes),

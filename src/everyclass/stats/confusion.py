@@ -37,7 +37,9 @@ def confusion_matrix(targets: ArrayLike, predictions: ArrayLike, *, n_classes: i
     rows = _class_ids(targets, "targets", n_classes)
     columns = _class_ids(predictions, "predictions", n_classes)
     if rows.shape != columns.shape:
-        raise InputError(f"{rows.size} targets and {columns.size} predictions.")
+        raise InputError(
+            f"{rows.size} targets and {columns.size} predictions; one for each is expected."
+        )
     flat = np.bincount(rows * n_classes + columns, minlength=n_classes * n_classes)
     return flat.reshape(n_classes, n_classes).astype(np.int64)
 

@@ -64,7 +64,7 @@ def fit_power_law(sizes: ArrayLike, errors: ArrayLike) -> PowerLaw:
     if n.ndim != 1 or n.size < 2 or np.unique(n).size < n.size or n.min() <= 0:
         raise InputError(f"a curve needs two different sizes or more, not {n.tolist()}.")
     if e.shape[-1:] != n.shape:
-        raise InputError(f"{n.size} sizes and errors of shape {e.shape}.")
+        raise InputError(f"{n.size} sizes and errors of shape {e.shape}; one for each is expected.")
     best = np.full(e.shape[:-1], np.inf)
     a, b, c = (np.zeros(e.shape[:-1]) for _ in range(3))
     for exponent in EXPONENTS.tolist():

@@ -137,7 +137,10 @@ def find_slices(
     right, ids = np.asarray(correct, dtype=bool), np.asarray(labels, dtype=np.int64)
     lengths = {right.size, ids.size, *(one.values.size for one in numbers)}
     if len({*lengths, right.size if groups is None else len(groups)}) > 1:
-        raise InputError(f"attributes and labels have different lengths ({sorted(lengths)}).")
+        raise InputError(
+            f"attributes and labels have different lengths ({sorted(lengths)}); "
+            "one value an image is expected."
+        )
     names, notes = _group_names(groups), list[str]()
     cuts = [*_group_cuts(names, notes)]
     for one in numbers:

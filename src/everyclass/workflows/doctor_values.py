@@ -32,7 +32,7 @@ class Item:
 
     def __post_init__(self) -> None:
         if (self.state == "ok") != (self.remedy == ""):
-            raise InputError("what is not ok says what to do, and nothing else does.")
+            raise InputError("An item needs a remedy when it is not ok, and none when it is.")
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object."""

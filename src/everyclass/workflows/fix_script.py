@@ -169,7 +169,11 @@ def plan_fix(target: Target) -> FixPlan:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
         text = raw.decode(encoding)
     except (SyntaxError, UnicodeDecodeError) as error:
-        raise InputError(f"{script} is no Python text ({error}).", where="--fix") from None
+        raise InputError(
+            f"{script} is no Python text ({error}).",
+            where="--fix",
+            remedy="Save it as UTF-8, and see that Python runs it.",
+        ) from None
     copy, name = _copy_of(script, module)
     if copy.exists() and not is_ours(copy.read_text(encoding=encoding, errors="replace")):
         raise InputError(
@@ -178,7 +182,11 @@ def plan_fix(target: Target) -> FixPlan:
             remedy="Rename it: the patched copy would take its place.",
         )
     if not os.access(script.parent, os.W_OK):
-        raise InputError(f"{script.parent} cannot be written to.", where="--fix")
+        raise InputError(
+            f"{script.parent} cannot be written to.",
+            where="--fix",
+            remedy="Copy the script to a folder that you may write to.",
+        )
     return FixPlan(
         target=target,
         script=script,

@@ -55,7 +55,7 @@ def logits_of_files(
     for found in classify_files(classifier, paths, threads=machine.threads, fabric=fabric):
         if found.failed:
             row, reason = found.failed[0]
-            raise InputError(f"{paths[row]} cannot be used: {reason}.")
+            raise InputError(f"{paths[row]} cannot be used: {reason}.", remedy="Leave it out.")
         parts.append(found.logits)
     return np.concatenate(parts)
 

@@ -92,7 +92,9 @@ def run_script(target: Target, options: RunOptions) -> RunOutcome:
         InputError: there is no such script, or --out cannot be written.
     """
     if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise InputError(f"{options.out} is not a folder.", where="--out")
+        raise InputError(
+            f"{options.out} is not a folder.", where="--out", remedy="Choose another --out."
+        )
     watch = _Watch(target, options)
     if _rank() != "0":
         ending = execute(target)
