@@ -278,11 +278,12 @@ def test_a_format_whose_package_is_absent_is_no_failure_of_ours(
 
 
 def test_what_curl_says_by_itself_is_taken(started: Any) -> None:
-    answer_of(
+    answer = answer_of(
         started.address,
         picture(),
         headers={"Content-Type": "application/x-www-form-urlencoded"},
     )
+    assert answer == answer_of(started.address, picture())
 
 
 @pytest.mark.parametrize(

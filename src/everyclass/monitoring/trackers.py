@@ -12,6 +12,7 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -86,55 +87,52 @@ def refuse_absent(trackers: tuple[str, ...]) -> tuple[TrackerName, ...]:
     return tuple(found)
 
 
-def open_tracker(
-    tracker: TrackerName,
-    folder: Path,
-    *,
-    name: str,
-    config: Mapping[str, str],
-    key: Mapping[str, str] | None,
-    step: int,
-) -> Tracker:
-    """Begin a run in a tracker, or go on with one. Raises whatever the tracker raises.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sitting:
+    """One begin of a training, or one of its goings on.
 
-    Args:
-        folder: of our run; TensorBoard and W&B write into folders inside it.
+    Attributes:
         name: of the run, unlike that of any other.
         config: its settings in words.
         key: of the run to go on with; None to begin one.
         step: optimizer steps done.
     """
-    makers: Mapping[TrackerName, Callable[..., Tracker]] = {
+
+    name: str
+    config: Mapping[str, str]
+    key: Mapping[str, str] | None
+    step: int
+
+
+def open_tracker(tracker: TrackerName, folder: Path, sitting: Sitting) -> Tracker:
+    """Begin a run in a tracker, or go on with one. Raises whatever the tracker raises.
+
+    Args:
+        folder: of our run; TensorBoard and W&B write into folders inside it.
+    """
+    makers: Mapping[TrackerName, Callable[[Path, Sitting], Tracker]] = {
         "tensorboard": _TensorBoard,
         "mlflow": _Mlflow,
         "wandb": _Wandb,
         "trackio": _Trackio,
     }
-    return makers[tracker](folder, name=name, config=config, key=key, step=step)
+    return makers[tracker](folder, sitting)
 
 
 class _TensorBoard:
     """An event file in `tensorboard/` inside the run."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        name: str,
-        config: Mapping[str, str],
-        key: Mapping[str, str] | None,
-        step: int,
-    ) -> None:
+    def __init__(self, folder: Path, sitting: Sitting) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self.key: Mapping[str, str] = {"folder": "tensorboard"}
         # Whatever a killed run had written after its last checkpoint is written again.
-        purge = step + 1 if key is not None else None
+        purge = sitting.step + 1 if sitting.key is not None else None
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
         self._logger = TensorBoardLogger(self._writer)
-        rows = [f"| {setting} | {_cell(value)} |" for setting, value in config.items()]
+        rows = [f"| {setting} | {_cell(value)} |" for setting, value in sitting.config.items()]
         table = "\n".join(["| setting | value |", "|---|---|", *rows])
-        self._writer.add_text("everyclass/recipe", table, step)
+        self._writer.add_text("everyclass/recipe", table, sitting.step)
         self._writer.flush()
 
     def log(self, scalars: Mapping[str, float], step: int) -> None:
@@ -155,25 +153,18 @@ class _TensorBoard:
 class _Mlflow:
     """A run where MLFLOW_TRACKING_URI says, else in `mlflow.db` of the current folder."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        name: str,
-        config: Mapping[str, str],
-        key: Mapping[str, str] | None,
-        step: int,
-    ) -> None:
+    def __init__(self, folder: Path, sitting: Sitting) -> None:
         from mlflow import MlflowClient
         from mlflow.entities import Param
 
         own = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-        uri = own if key is None else key["uri"]
+        uri = own if sitting.key is None else sitting.key["uri"]
         self._client: Any = MlflowClient(tracking_uri=uri)
-        if key is None:
-            run_id = str(self._client.create_run(self._experiment(), run_name=name).info.run_id)
+        if sitting.key is None:
+            made = self._client.create_run(self._experiment(), run_name=sitting.name)
+            run_id = str(made.info.run_id)
         else:
-            run_id = key["run_id"]
+            run_id = sitting.key["run_id"]
             self._client.update_run(run_id, status="RUNNING")
         self.key: Mapping[str, str] = {"uri": uri, "run_id": run_id}
         self._run_id = run_id
@@ -182,7 +173,7 @@ class _Mlflow:
         there = self._client.get_run(run_id).data.params
         new = [
             Param(setting, value[:_MLFLOW_LONGEST])
-            for setting, value in config.items()
+            for setting, value in sitting.config.items()
             if setting not in there
         ]
         self._client.log_batch(run_id, params=new)
@@ -208,27 +199,19 @@ class _Mlflow:
 class _Wandb:
     """A run of W&B: offline, in `wandb/` inside the run, unless WANDB_MODE says otherwise."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        name: str,
-        config: Mapping[str, str],
-        key: Mapping[str, str] | None,
-        step: int,
-    ) -> None:
+    def __init__(self, folder: Path, sitting: Sitting) -> None:
         import wandb
 
         mode: Any = os.environ.get("WANDB_MODE") or "offline"
-        run_id = name if key is None else key["id"]
+        run_id = sitting.name if sitting.key is None else sitting.key["id"]
         self._run: Any = wandb.init(
             project=os.environ.get("WANDB_PROJECT") or PROJECT,
-            name=name,
+            name=sitting.name,
             id=run_id,
-            config=dict(config),
+            config=dict(sitting.config),
             mode=mode,
             # An offline run cannot look whether it is there; W&B joins equal ids when it syncs.
-            resume="allow" if key is not None and mode == "online" else None,
+            resume="allow" if sitting.key is not None and mode == "online" else None,
             dir=os.environ.get("WANDB_DIR") or str(folder),
             settings=wandb.Settings(silent=True, console="off"),
         )
@@ -255,26 +238,18 @@ class _Wandb:
 class _Trackio:
     """A run in Trackio's local database, unless its own variables name a Space or a server."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        name: str,
-        config: Mapping[str, str],
-        key: Mapping[str, str] | None,
-        step: int,
-    ) -> None:
+    def __init__(self, folder: Path, sitting: Sitting) -> None:
         import trackio
 
         project = os.environ.get("TRACKIO_PROJECT") or PROJECT
-        own = {"project": project, "name": name}
-        self.key: Mapping[str, str] = own if key is None else dict(key)
+        own = {"project": project, "name": sitting.name}
+        self.key: Mapping[str, str] = own if sitting.key is None else dict(sitting.key)
         with redirect_stdout(io.StringIO()):  # standard output is for results
             self._run: Any = trackio.init(
                 project=self.key["project"],
                 name=self.key["name"],
-                config=dict(config),
-                resume="never" if key is None else "must",
+                config=dict(sitting.config),
+                resume="never" if sitting.key is None else "must",
                 embed=False,
                 auto_log_cpu=False,
                 auto_log_gpu=False,

@@ -15,7 +15,13 @@ from types import TracebackType
 from typing import Any
 
 from everyclass.contracts import Evaluation
-from everyclass.monitoring.trackers import Tracker, TrackerName, open_tracker, refuse_absent
+from everyclass.monitoring.trackers import (
+    Sitting,
+    Tracker,
+    TrackerName,
+    open_tracker,
+    refuse_absent,
+)
 from everyclass.recipe import Recipe, show_value
 from everyclass.run_folder import RunFolder
 from everyclass.workflows.events import (
@@ -110,14 +116,8 @@ class Tracking:
         keys: dict[str, Any] = dict(known.get("trackers", {}))
         for tracker in self._names:
             try:
-                self._open[tracker] = open_tracker(
-                    tracker,
-                    run.path,
-                    name=name,
-                    config=config,
-                    key=keys.get(tracker),
-                    step=self._step,
-                )
+                sitting = Sitting(name=name, config=config, key=keys.get(tracker), step=self._step)
+                self._open[tracker] = open_tracker(tracker, run.path, sitting)
             except Exception as error:  # noqa: BLE001 - a server, a disk, somebody's package
                 self._tell(tracker, error)
                 continue
