@@ -144,7 +144,7 @@ def _causes(
     for issue in issues:
         assert issue.cause is not None
         if issue.cause in _CONSEQUENCES:
-            if cured and not issue.evidence.get("fact"):
+            if proved and not issue.evidence.get("fact"):
                 continue  # what was proved led to it
             found, loop = [*found, *loop], []
         found.append(_accused(issue, trial_of.get(issue.cause)))

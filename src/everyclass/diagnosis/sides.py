@@ -252,7 +252,7 @@ class Sides:
         if wanted >= CUT_FROM * rows:
             return
         whole, lab = self.training, self.lab
-        self.training = tuple(piece for one in whole for piece in _pieces(one, wanted))
+        self.training = tuple(piece for one in whole for piece in pieces(one, wanted))
         self.lab = replace(lab, parts=replace(lab.parts, training=self.training))
         self._controls.clear()
         try:
@@ -311,7 +311,7 @@ def _labels(batches: Sequence[CapturedBatch]) -> Counter[int]:
     return found
 
 
-def _pieces(batch: CapturedBatch, most: int) -> Iterator[CapturedBatch]:
+def pieces(batch: CapturedBatch, most: int) -> Iterator[CapturedBatch]:
     """The batch in parts of about equal size, at most so many images each."""
     n_rows = rows_of(batch) or 0
     for rows in torch.arange(n_rows).tensor_split(max(1, -(-n_rows // most))):
