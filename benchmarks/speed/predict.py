@@ -9,10 +9,12 @@ and as many cores. What each does for an image:
   antialias=True)` of the PIL image, `ToImage`, `ToDtype(float32, scale=True)`, `Normalize`; of each
   64 a batch, one eager float32 call of the network under `inference_mode` with PyTorch's own number
   of threads, and `argmax`. It writes nothing.
-- `everyclass predict`: reads, decodes (JPEGs where the side allows at a fraction of their size),
-  resizes, calls the network, calibrates probabilities, takes both decisions and writes a CSV file
-  with all of them. Listing the folder, loading the weights and folding batch normalisation are in
-  its time; the plain loop gets its list and its network before the clock starts.
+- `everyclass predict` of a run that was trained in float32, and of one trained in bfloat16, which
+  answers in it where the processor has units for it: reads, decodes (JPEGs where the side allows at
+  a fraction of their size), resizes, calls the network, calibrates probabilities, takes both
+  decisions and writes a CSV file with all of them. Listing the folder, loading the weights, folding
+  batch normalisation and reading that CSV file are in its time; the plain loop gets its list and
+  its network before the clock starts.
 
 "plain, 2 workers" is the same loop behind a DataLoader with a worker a core. Runs alternate in one
 process, the files are in the page cache, one warm-up of each stands apart. Processor
@@ -45,7 +47,9 @@ from everyclass.models.backbones import build_backbone
 from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.models.decision import Decision
 from everyclass.models.file import SavedModel, save_model
+from everyclass.settings import Precision
 from everyclass.workflows.cores import usable_cores
+from everyclass.workflows.machine import find_machine
 from everyclass.workflows.predict import predict
 
 BATCH = 64
@@ -82,7 +86,9 @@ def plain(network: torch.nn.Module, paths: list[str], side: int, *, workers: int
     return found
 
 
-def make_run(folder: Path, name: str, classes: tuple[str, ...], side: int) -> Classifier:
+def make_run(
+    folder: Path, name: str, classes: tuple[str, ...], side: int, precision: Precision
+) -> Classifier:
     """A run folder with a model that was never trained."""
     backbone = build_backbone(name, side=side, n_classes=len(classes), seed=0)
     classifier = Classifier(backbone.network, Preprocessing(side=side, mean=MEAN, std=STD)).eval()
@@ -97,6 +103,7 @@ def make_run(folder: Path, name: str, classes: tuple[str, ...], side: int) -> Cl
             small_stem=backbone.small_stem,
             classes=classes,
             decision=Decision(logits_prior=equal, natural_prior=equal),
+            precision=precision,
         ),
     )
     return classifier
@@ -115,41 +122,44 @@ def measure(arguments: argparse.Namespace, name: str, scratch: Path) -> None:
     paths = list(table.images)[::every][: arguments.images]
     listed = scratch / f"{name}.csv"
     listed.write_text("image\n" + "\n".join(paths) + "\n")
-    side, run, out = arguments.side, scratch / name, scratch / f"{name}-predicted.csv"
-    classifier = make_run(run, name, table.classes, side)
+    side, run, half = arguments.side, scratch / name, scratch / f"{name}-bf16"
+    classifier = make_run(run, name, table.classes, side, "fp32")
+    make_run(half, name, table.classes, side, "bf16")
 
-    def ours() -> list[int]:
+    def ours(run: Path) -> list[int]:
+        out = run / "predicted.csv"
         predict(run, [str(listed)], out, on_progress=lambda done, total: None)
-        return []
+        with open(out, newline="", encoding="utf-8") as file:
+            return [table.classes.index(row["prediction_natural"]) for row in csv.DictReader(file)]
 
     contenders = {
         "plain loop": lambda: plain(classifier.network, paths, side, workers=0),
         "plain, 2 workers": lambda: plain(classifier.network, paths, side, workers=usable_cores()),
-        "everyclass predict": ours,
+        "everyclass predict": lambda: ours(run),
+        **({"the same, bf16": lambda: ours(half)} if find_machine("cpu").bf16 else {}),
     }
     for contender in contenders.values():
         contender()
     seconds: dict[str, list[float]] = {one: [] for one in contenders}
     used: dict[str, list[float]] = {one: [] for one in contenders}
-    classes: list[int] = []
+    classes: dict[str, list[int]] = {}
     for _ in range(arguments.repeats):
         for one, contender in contenders.items():
             spent, processors, found = timed(contender)
             seconds[one].append(spent)
             used[one].append(1e3 * processors / len(paths))
-            classes = found or classes
-    with open(out, newline="", encoding="utf-8") as file:
-        own = [table.classes.index(row["prediction_natural"]) for row in csv.DictReader(file)]
+            classes[one] = found
     base = statistics.median(seconds["plain loop"])
-    same = sum(a == b for a, b in zip(own, classes))
-    print(f"{name} at {side} px, {len(paths):,} images; same class: {same} of {len(paths)}")
+    print(f"{name} at {side} px, {len(paths):,} images")
     for one, values in seconds.items():
         middle = statistics.median(values)
         processors = statistics.median(used[one])
         low, high = len(paths) / max(values), len(paths) / min(values)
+        same = sum(a == b for a, b in zip(classes[one], classes["plain loop"]))
         print(
             f"  {one:20} {len(paths) / middle:7,.0f} images/s  ({low:,.0f} to {high:,.0f})  "
             f"{base / middle:5.2f} x   {processors:6.2f} ms of processor time each"
+            f"   same class: {same}"
         )
 
 

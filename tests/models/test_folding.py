@@ -97,3 +97,15 @@ def test_shared_convolutions_are_left_alone(network: type[nn.Module]) -> None:
     assert norms(found) > 0
     with torch.inference_mode():
         torch.testing.assert_close(found(probe), classifier(probe), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_are_rounded_once_as_autocast_rounds_them_at_every_batch() -> None:
+    classifier = classifier_of(
+        build_backbone("test_resnet", side=SIDE, n_classes=4, seed=0).network
+    )
+    probe = images()
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(
+            folded(classifier, half=True)(probe), folded(classifier)(probe), rtol=0, atol=0
+        )
+    assert {one.dtype for one in classifier.parameters()} == {torch.float32}

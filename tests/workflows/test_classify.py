@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from everyclass.decide import Machine
 from everyclass.images.pixels import load_image
 from everyclass.models.backbones import build_backbone
 from everyclass.models.classifier import Classifier, Preprocessing
+from everyclass.settings import Device, Precision
 from everyclass.training.batches import to_images
 from everyclass.workflows import classify as module
 from everyclass.workflows.classify import classify_files, load_batches
-from everyclass.workflows.inference import make_fabric
+from everyclass.workflows.inference import answering_precision, make_fabric
 from image_folders import write_image_folder
 
 SIDE = 32
@@ -75,3 +77,35 @@ def test_batches_ahead_of_an_accelerator_hold_the_same_rows(
     ]
     assert [len(one.pixels) for one in found] == [10, 9, 10, 10, 5]
     np.testing.assert_array_equal(found[3].pixels[0], load_image(paths[30], side=SIDE))
+
+
+def test_bfloat16_answers_alike_and_the_model_keeps_its_weights(
+    classifier: Classifier, paths: list[str]
+) -> None:
+    fabric = make_fabric(device="cpu", precision="bf16")
+    found = list(classify_files(classifier, paths, threads=2, fabric=fabric))
+    plain = make_fabric(device="cpu", precision="fp32")
+    wanted = list(classify_files(classifier, paths, threads=2, fabric=plain))
+    ours, theirs = (np.concatenate([one.logits for one in side]) for side in (found, wanted))
+    assert ours.dtype == np.float32
+    assert not np.array_equal(ours, theirs)  # it is another precision
+    np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(theirs).max())
+    assert {one.dtype for one in classifier.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("trained", "device", "bf16", "wanted"),
+    [
+        ("fp32", "cpu", True, "fp32"),
+        ("bf16", "cpu", True, "bf16"),
+        ("bf16", "cpu", False, "fp32"),
+        ("bf16", "mps", False, "fp32"),
+        ("fp16", "cuda", True, "fp16"),
+        ("fp16", "cpu", True, "fp32"),
+    ],
+)
+def test_a_run_answers_in_the_precision_it_was_trained_in_where_it_is_native(
+    trained: Precision, device: Device, bf16: bool, wanted: Precision
+) -> None:
+    machine = Machine(device=device, threads=2, bf16=bf16)
+    assert answering_precision(trained, machine) == wanted

@@ -194,6 +194,7 @@ def test_the_model_takes_raw_pixels_and_names_its_classes(run: Path) -> None:
     assert contract["classes"] == ["ash", "birch", "cedar"]
     assert contract["preprocessing"]["scale"] == 255.0
     assert sum(contract["decision"]["natural_prior"]) == pytest.approx(1)
+    assert contract["precision"] == "fp32"
     assert contract["versions"].keys() == {"everyclass", "torch", "timm"}
 
 
@@ -213,6 +214,14 @@ def test_a_damaged_model_says_which_file(
         (tmp_path / file).write_bytes((run / file).read_bytes())
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=words):
+        load_model(tmp_path)
+
+
+def test_a_precision_that_there_is_not_is_refused(run: Path, tmp_path: Path) -> None:
+    contract = json.loads((run / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**contract, "precision": "fp8"}))
+    (tmp_path / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes())
+    with pytest.raises(InputError, match="fp8"):
         load_model(tmp_path)
 
 

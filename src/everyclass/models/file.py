@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import safetensors.torch
 import torch
@@ -25,7 +25,7 @@ from everyclass.models.backbones import build_backbone
 from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.models.decision import Decision
 from everyclass.run_folder import write_atomically
-from everyclass.settings import is_function
+from everyclass.settings import Precision, is_function
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -45,6 +45,7 @@ class SavedModel:
         classes: names in the order of the outputs.
         decision: how logits become probabilities and classes.
         small_stem, cosine_head: as in `Backbone`.
+        precision: in which it was trained, chosen and calibrated.
     """
 
     classifier: Classifier
@@ -53,6 +54,7 @@ class SavedModel:
     classes: tuple[str, ...]
     decision: Decision
     cosine_head: bool = False
+    precision: Precision = "fp32"
 
 
 def save_model(folder: Path, model: SavedModel) -> None:
@@ -69,6 +71,7 @@ def save_model(folder: Path, model: SavedModel) -> None:
         "small_stem": model.small_stem,
         **({"cosine_head": True} if model.cosine_head else {}),
         **({"answers": _answers(model.classifier)} if is_function(model.name) else {}),
+        "precision": model.precision,
         "classes": list(model.classes),
         "input": "uint8 RGB, (B, 3, H, W), any size; resizing and normalisation are inside",
         "preprocessing": model.classifier.preprocessing.to_dict(),
@@ -93,6 +96,7 @@ def load_model(folder: Path) -> SavedModel:
         decision = Decision.from_dict(contract["decision"])
         name, small_stem = str(contract["model"]), bool(contract["small_stem"])
         cosine_head = bool(contract.get("cosine_head", False))
+        precision = _precision(contract.get("precision", "fp32"))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"The model's contract is incomplete ({error!r}).",
@@ -123,7 +127,15 @@ def load_model(folder: Path) -> SavedModel:
         classes=classes,
         decision=decision,
         cosine_head=cosine_head,
+        precision=precision,
     )
+
+
+def _precision(name: Any) -> Precision:
+    if name not in get_args(Precision):
+        raise ValueError(f"precision {name!r}")
+    found: Precision = name
+    return found
 
 
 def _answers(classifier: Classifier) -> list[list[float]]:

@@ -11,6 +11,8 @@ on a processor.
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import torch
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -24,7 +26,7 @@ alone gives about 1e-6."""
 _PROBES = 4
 
 
-def folded(classifier: Classifier) -> Classifier:
+def folded(classifier: Classifier, *, half: bool = False) -> Classifier:
     """A classifier for answering, in channels-last order; `classifier` keeps its weights.
 
     Networks whose course depends on values cannot be traced: these are given back as they are, as
@@ -32,6 +34,8 @@ def folded(classifier: Classifier) -> Classifier:
 
     Args:
         classifier: in evaluation mode, on the processor.
+        half: it will answer under autocast in bfloat16; weights are rounded now instead of at
+            every batch.
     """
     side = classifier.preprocessing.side
     generator = torch.Generator().manual_seed(0)
@@ -46,7 +50,18 @@ def folded(classifier: Classifier) -> Classifier:
         except Exception:  # noqa: BLE001  (whatever the tracer says: the plain network answers)
             return classifier
         least = LARGEST_DIFFERENCE * wanted.abs().max().clamp(min=1.0)
-        return found if bool((answers - wanted).abs().max() <= least) else classifier
+        if not bool((answers - wanted).abs().max() <= least):
+            return classifier
+    if half:
+        _round_weights(network)
+    return found
+
+
+def _round_weights(network: nn.Module) -> None:
+    """Those whose inputs autocast rounds; copies, for what was not folded belongs to another."""
+    for name, module in list(network.named_modules()):
+        if type(module) in (nn.Conv2d, nn.Linear):
+            network.set_submodule(name, deepcopy(module).to(torch.bfloat16))
 
 
 def _fold(network: nn.Module) -> fx.GraphModule:

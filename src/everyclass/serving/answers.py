@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning_fabric import Fabric
 
 from everyclass.contracts import ClassEvaluation, Evaluation
 from everyclass.errors import InputError
@@ -26,6 +27,7 @@ from everyclass.run_folder import RunFolder
 from everyclass.serving.limits import Limits, Refusal
 from everyclass.stats.conformal import ConformalThresholds, check_coverage
 from everyclass.training.batches import to_images
+from everyclass.workflows.inference import answering_precision, computes_in_half, make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.predict import check_prior
 from everyclass.workflows.prediction_file import predicted_rows, prediction_schema
@@ -50,6 +52,7 @@ class Served:
         prior: (C,) deployment frequencies that probabilities assume; None for those of training.
         thresholds: of prediction sets; None where the run has no scores for them.
         evaluation: the run's record.
+        fabric: of the device, in the precision of the answers.
         threads: that decode, and on a processor classify.
     """
 
@@ -58,7 +61,7 @@ class Served:
     prior: tuple[float, ...] | None
     thresholds: ConformalThresholds | None
     evaluation: Evaluation
-    device: torch.device
+    fabric: Fabric
     threads: int
 
     @property
@@ -74,7 +77,7 @@ class Served:
     @property
     def workers(self) -> int:
         """Forward passes at a time: one a core, or one on an accelerator."""
-        return self.threads if self.device.type == "cpu" else 1
+        return self.threads if self.fabric.device.type == "cpu" else 1
 
     def answers(self, pixels: Sequence[Pixels]) -> list[dict[str, Any]]:
         """Classify images of the network's size.
@@ -88,10 +91,10 @@ class Served:
 
     def logits(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(B, C) of (B, S, S, 3) uint8."""
-        if self.device.type == "cpu":
+        if self.fabric.device.type == "cpu":
             torch.set_num_threads(1)  # of this worker: `workflows.classify` says why
-        with torch.inference_mode():
-            found = self.classifier(to_images(pixels).to(self.device))
+        with torch.inference_mode(), self.fabric.autocast():
+            found = self.classifier(self.fabric.to_device(to_images(pixels)))
         logits: npt.NDArray[np.float32] = found.float().cpu().numpy()
         return logits
 
@@ -167,16 +170,20 @@ def open_run(
             remedy="Both files must come from the same run.",
         )
     machine = find_machine(None)
-    device = torch.device(machine.device)
+    precision = answering_precision(model.precision, machine)
+    fabric = make_fabric(device=machine.device, precision=precision)
+    on_cores = fabric.device.type == "cpu"
     return Served(
         model=model,
         classifier=(
-            folded(model.classifier) if device.type == "cpu" else model.classifier.to(device)
+            folded(model.classifier, half=computes_in_half(fabric))
+            if on_cores
+            else model.classifier.to(fabric.device)
         ),
         prior=None if prior is None else check_prior(prior, model.classes),
         thresholds=read_thresholds(run, model, coverage),
         evaluation=evaluation,
-        device=device,
+        fabric=fabric,
         threads=machine.threads,
     )
 

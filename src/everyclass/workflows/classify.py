@@ -27,7 +27,7 @@ from everyclass.images.pixels import DecodedImage, decode_resized
 from everyclass.models.classifier import Classifier
 from everyclass.models.folding import folded
 from everyclass.training.batches import Rows, to_images
-from everyclass.workflows.inference import EVALUATION_BATCH, logit_batches
+from everyclass.workflows.inference import EVALUATION_BATCH, computes_in_half, logit_batches
 
 PORTION = 64
 """Images that one core classifies at a time: larger ones are no faster, and take more memory."""
@@ -65,21 +65,24 @@ def classify_files(
         InputError: a URI whose protocol needs a package that is not installed.
     """
     if fabric.device.type == "cpu":
-        return _on_cores(folded(classifier), images, threads)
+        return _on_cores(classifier, images, threads, fabric)
     return _on_accelerator(classifier, images, threads, fabric)
 
 
-def _on_cores(classifier: Classifier, images: Sequence[str], threads: int) -> Iterator[Classified]:
+def _on_cores(
+    classifier: Classifier, images: Sequence[str], threads: int, fabric: Fabric
+) -> Iterator[Classified]:
     size = max(1, min(PORTION, -(-len(images) // threads)))
     side = classifier.preprocessing.side
+    classifier = folded(classifier, half=computes_in_half(fabric))
 
     def classify(start: int) -> Classified:
         torch.set_num_threads(1)
         loaded = _join(start, [_load(path, side) for path in images[start : start + size]], side)
         if not len(loaded.rows):
             return _classified(loaded, _NO_LOGITS)
-        with torch.inference_mode():
-            logits = classifier(to_images(loaded.pixels)).numpy()
+        with torch.inference_mode(), fabric.autocast():
+            logits = classifier(to_images(loaded.pixels)).float().numpy()
         return _classified(loaded, logits)
 
     before = torch.get_num_threads()

@@ -25,7 +25,7 @@ from everyclass.training.batches import Rows
 from everyclass.workflows.classify import classify_files
 from everyclass.workflows.data_source import DataSource
 from everyclass.workflows.finish import evaluate_logits
-from everyclass.workflows.inference import make_fabric
+from everyclass.workflows.inference import answering_precision, make_fabric
 from everyclass.workflows.looks import Looks
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.manifest import splits_of_run
@@ -76,7 +76,8 @@ def evaluate(
     table = _by_model_class(data.read(), model)
     chosen, name, sentences = _choose(table, run, split)
     machine = find_machine(None)
-    fabric = make_fabric(device=machine.device, precision="fp32")
+    precision = answering_precision(model.precision, machine)
+    fabric = make_fabric(device=machine.device, precision=precision)
     classifier = model.classifier.to(fabric.device)
     logits: list[npt.NDArray[np.float32]] = []
     rows: list[Rows] = []

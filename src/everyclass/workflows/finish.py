@@ -86,6 +86,7 @@ def finish(job: Job, progress: Progress) -> Outcome:
         cosine_head=job.cosine_head,
         classes=table.classes,
         decision=decision,
+        precision=settings.precision,
     )
     save_model(job.run.path, model)
     scores = write_scores(job.run, model, val_logits, val_targets)

@@ -13,6 +13,8 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import Strategy
 from torch import nn
 
+from everyclass.decide import Machine
+from everyclass.settings import Precision
 from everyclass.training.batches import ReadImages, Rows, to_images
 
 EVALUATION_BATCH = 256
@@ -52,6 +54,19 @@ def make_fabric(
         )
     finally:
         log.setLevel(level)
+
+
+def answering_precision(trained: Precision, machine: Machine) -> Precision:
+    """In which a finished run answers here: that in which it was trained, chosen and calibrated,
+    where this device computes so natively; else fp32, whose answers differ by rounding alone."""
+    if trained == "bf16" and machine.bf16:
+        return "bf16"
+    return "fp16" if trained == "fp16" and machine.device == "cuda" else "fp32"
+
+
+def computes_in_half(fabric: Fabric) -> bool:
+    """Whether convolutions run in bfloat16."""
+    return bool(fabric.strategy.precision.precision == "bf16-mixed")
 
 
 def logits_of(

@@ -16,7 +16,7 @@ from everyclass.images.resizing import resize
 from everyclass.models.file import SavedModel
 from everyclass.settings import Device
 from everyclass.workflows.classify import classify_files
-from everyclass.workflows.inference import logits_of, make_fabric
+from everyclass.workflows.inference import answering_precision, logits_of, make_fabric
 from everyclass.workflows.machine import find_machine
 
 
@@ -30,7 +30,8 @@ def logits_of_pixels(
         device: None for the fastest.
     """
     machine = find_machine(cast(Device | None, device))
-    fabric = make_fabric(device=machine.device, precision="fp32")
+    precision = answering_precision(model.precision, machine)
+    fabric = make_fabric(device=machine.device, precision=precision)
     side = model.classifier.preprocessing.side
 
     def read(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -49,7 +50,8 @@ def logits_of_files(
         InputError: an image cannot be read (the first one is named).
     """
     machine = find_machine(cast(Device | None, device))
-    fabric = make_fabric(device=machine.device, precision="fp32")
+    precision = answering_precision(model.precision, machine)
+    fabric = make_fabric(device=machine.device, precision=precision)
     parts = []
     classifier = model.classifier.to(fabric.device)
     for found in classify_files(classifier, paths, threads=machine.threads, fabric=fabric):

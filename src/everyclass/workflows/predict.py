@@ -24,7 +24,7 @@ from everyclass.run_folder import RunFolder
 from everyclass.stats.conformal import ConformalThresholds, check_coverage
 from everyclass.training.batches import Rows
 from everyclass.workflows.classify import Classified, classify_files
-from everyclass.workflows.inference import make_fabric
+from everyclass.workflows.inference import answering_precision, make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.prediction_file import (
     PredictionFile,
@@ -144,7 +144,8 @@ def predict(
     )
     columns = _Columns(model, table, table.labels(), schema, shares, thresholds)
     machine = find_machine(None)
-    fabric = make_fabric(device=machine.device, precision="fp32")
+    precision = answering_precision(model.precision, machine)
+    fabric = make_fabric(device=machine.device, precision=precision)
     classifier = model.classifier.to(fabric.device)
     total, counts, sizes = len(table) + len(table.set_aside), Counter[str](), Counter[int]()
     failed = done = 0
