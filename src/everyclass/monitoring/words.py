@@ -212,7 +212,8 @@ def state_at_the_end(seen: Seen, history: History) -> tuple[Verdict, Told] | Non
     escapes = sum(one.escapes for one in seen.recent)
     single = seen.phases.since is not None and seen.phases.others >= LEAST_OTHERS_AT_THE_END
     going_on = (
-        " It still makes progress: a longer training or a higher rate may be all it needs."
+        " It still makes progress: its loss falls, or its outputs tell more of the labels than "
+        "before, though no prediction shows it."
         if history.learning()
         else ""
     )
