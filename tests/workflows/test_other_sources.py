@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import tarfile
 from pathlib import Path
@@ -90,3 +91,23 @@ def test_options_that_do_not_fit_are_told(
     assert "has 'nothing': neither as the ending of a file" in capsys.readouterr().err
     assert command("audit", sources["tar"].replace("1}", "5}")) == 2
     assert "4 are not there (first: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "options"),
+    [
+        ("compare", "comparison.json", ["--methods", "none,logit-adjustment", "--seeds", "1"]),
+        ("crossval", "crossval.json", ["--folds", "2"]),
+        ("curve", "curve.json", ["--shares", "0.5,1", "--repeats", "1", "--halve", "0"]),
+    ],
+)
+def test_series_of_trainings_take_them_too(
+    sources: dict[str, str], tmp_path: Path, name: str, result: str, options: list[str]
+) -> None:
+    quick = ["--model", "test_resnet", "--image-size", "24", "--epochs", "1", "--set", "threads=1"]
+    found = []
+    for kind in ("folder", "tar", "parquet"):
+        out = tmp_path / kind
+        assert command(name, sources[kind], "--out", str(out), *options, *quick) == 0, kind
+        found.append(json.loads((out / result).read_text()))
+    assert all(one.keys() == found[0].keys() for one in found)
