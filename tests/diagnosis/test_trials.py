@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from checks_zoo import adam, batch, bn_cnn, cnn, sgd, train
@@ -23,7 +24,7 @@ from everyclass.diagnosis.heldout import divide
 from everyclass.diagnosis.judge import far_beyond
 from everyclass.diagnosis.lab import Lab
 from everyclass.diagnosis.material import Material
-from everyclass.diagnosis.scores import Score
+from everyclass.diagnosis.scores import Score, gain, score
 from everyclass.diagnosis.sides import Sides
 from everyclass.diagnosis.trainee import trainee_of
 from everyclass.diagnosis.trials import TrialReport, run_trials
@@ -784,3 +785,39 @@ def test_rates_that_are_known_to_be_too_little_help_are_not_tried(
     assert useless <= report.excluded.keys()
     assert report.trials[0].change == tried
     assert report.trials[0].proved
+
+
+def test_decisions_regressed_as_numbers_are_judged_by_the_scores_behind_them() -> None:
+    """The loss gets one column, of which the classes 0 and 1 alone could be read."""
+
+    def of_decisions(outputs: Tensor, targets: Tensor) -> Tensor:
+        decided = outputs.argmax(dim=1).float().requires_grad_()
+        return functional.mse_loss(decided, targets.float())
+
+    given = case(bn_cnn(), loss=of_decisions)
+    found = score(trainee_of(given, given.batches, from_start=True), given.batches)
+    assert set(found.targets.tolist()) == {0, 1, 2, 3}
+    assert len(found.targets) == 16 * N_BATCHES
+
+
+def test_scores_of_other_images_say_nothing_of_one_another() -> None:
+    right = np.array([0, 1, 2, 3])
+    few = Score(targets=right[:2], decisions=right[:2], log_loss=0.0, n_classes=2)
+    all_of_them = Score(targets=right, decisions=right, log_loss=0.0, n_classes=4)
+    assert gain([few], [all_of_them]).low == -1.0
+
+
+def test_an_error_of_ours_ends_the_trials_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Score:
+        raise IndexError("row 7")
+
+    monkeypatch.setattr("everyclass.diagnosis.sides.score", broken)
+    given = case(cnn())
+    before = copy.deepcopy(given.model.state_dict())
+    diagnosis = diagnose_case(given, verdict="not-learning", checks=[NOT_SCALED], budget_seconds=2)
+    assert (
+        "An error of everyclass itself ended the trials (IndexError: row 7)" in diagnosis.notes[0]
+    )
+    assert diagnosis.causes[0].id == "inputs-not-scaled"
+    assert not diagnosis.causes[0].proved
+    assert all(torch.equal(before[k], v) for k, v in given.model.state_dict().items())

@@ -139,8 +139,11 @@ def gain(before: Sequence[Score], after: Sequence[Score]) -> Gain:
     """Over the same held-out images, seed by seed; the images are the unit.
 
     With several seeds the mean of their gains is taken, and the largest of their errors: the same
-    images are used in all, so that more seeds do not make them more.
+    images are used in all, so that more seeds do not make them more. Scores of other images than
+    the first ones', as where one side has no output for some classes, say nothing.
     """
+    if not all(np.array_equal(a.targets, b.targets) for a, b in zip(before, after)):
+        return Gain(mean=0.0, low=-1.0, high=1.0)
     found = [
         paired_balanced_accuracy_gain(
             a.targets, a.decisions, b.decisions, n_classes=max(a.n_classes, b.n_classes)
@@ -244,11 +247,14 @@ def _scores(trainee: Trainee, batch: CapturedBatch) -> tuple[str, Tensor]:
     if not isinstance(loss, TracedLoss) or loss.takes(outputs):
         with AlteredLoss([note]):
             loss(outputs, batch.targets)
-    if seen:
-        # Auxiliary heads come after the main one, numbers that are regressed have one column.
-        heads = [one for one in seen if one[1].ndim == 2 and one[1].shape[1] > 1]
-        return heads[0] if heads else seen[-1]
+    # Auxiliary heads come after the main one, numbers that are regressed have one column.
+    heads = [one for one in seen if one[1].ndim == 2 and one[1].shape[1] > 1]
+    if heads:
+        return heads[0]
     found = scores_in(outputs, n_rows=batch.targets.shape[0] if batch.targets.ndim else None)
+    many = found is not None and found.ndim == 2 and found.shape[1] == trainee.n_classes > 2
+    if seen and not many:  # else the loss got what was made of a score a class: their argmax, say
+        return seen[-1]
     if found is None:
         raise TrialError("No scores of classes were found in what the model returns.")
     return "", found

@@ -76,6 +76,10 @@ _LOOP_NOT_SEEN = (
     " What fails may stand in the training's own loop, which copies do not share: zero_grad, step, "
     "a detached loss, the order of the batches."
 )
+_BROKEN = (
+    "An error of everyclass itself ended the trials ({}). What the checks say holds; please report "
+    "it with the script."
+)
 _GRADIENTS_KEPT = Change(
     name="gradients-kept",
     cause="gradients-not-cleared",
@@ -156,6 +160,8 @@ def run_trials(
             report = trials.run()
         except (NotApplicable, TrialError) as error:
             report = TrialReport(notes=(f"No trial could be made: {reason(error)}",))
+        except Exception as error:  # noqa: BLE001  (the script's ending and the checks outlive it)
+            report = TrialReport(notes=(_BROKEN.format(f"{type(error).__name__}: {error}"),))
     return replace(report, seconds=clock() - start)
 
 
