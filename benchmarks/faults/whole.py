@@ -96,8 +96,10 @@ def read_labels(folder: Path) -> list[Script]:
 
 def as_peers_run(script: Script) -> Row:
     cause = script.accepted[0] if script.accepted else "healthy"
-    told = {"key": script.path.name, "cause": cause, "accepts": script.accepted, "seed": 0}
-    return {**told, "text": script.path.read_text()}
+    key = f"{script.path.parent.name}/{script.path.name}"
+    told = {"key": key, "cause": cause, "accepts": script.accepted, "seed": 0}
+    outcome = "broken" if script.accepted else "sound"
+    return {**told, "outcome": outcome, "text": script.path.read_text()}
 
 
 def watched(script: Script, options: argparse.Namespace) -> Row:

@@ -383,8 +383,11 @@ def test_runs_by_key_by_text_and_by_share(tmp_path):
     again, pair = from_file(path)
     assert again == first[1]
     assert (pair.text, pair.accepts, pair.seed) == ("x = 1\n", ("dead-units", "non-finite"), 0)
+    assert pair.outcome is None
     assert part_of([first[0], again, pair], only="", shard="1/2") == [again]
     assert part_of([first[0], again, pair], only="^pair", shard="0/1") == [pair]
+    path.write_text(json.dumps({**own, "outcome": "broken"}) + "\n")
+    assert from_file(path)[0].outcome == "broken"
     path.write_text('{"key": "nothing/of-this-name seed=0"}\n')
     with pytest.raises(ValueError, match="line 1"):
         from_file(path)

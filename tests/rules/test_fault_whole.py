@@ -81,3 +81,15 @@ def test_a_script_runs_as_it_is_and_is_judged(whole, tmp_path: Path) -> None:
     found = whole.watched(scripts[0], options)
     assert (tmp_path / "out" / "none" / "stdout").read_text() == f"{tmp_path}\n"
     assert (found["code"], found["alarmed"], found["named"]) == (0, False, [])
+
+
+def test_the_peers_get_the_same_runs_with_what_their_authors_saw(whole) -> None:
+    folder = FOLDERS[0]
+    rows = [whole.as_peers_run(one) for one in whole.read_labels(folder)]
+    labels = json.loads((folder / "labels.json").read_text())
+    for row in rows:
+        author, name = row["key"].split("/")
+        assert author == folder.name
+        accepted = labels.get(name, {"accepted": []})["accepted"]
+        assert row["outcome"] == ("broken" if accepted else "sound")
+        assert row["text"] == (folder / name).read_text()

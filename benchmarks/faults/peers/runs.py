@@ -1,9 +1,9 @@
 """The list of runs: one script as text each, with what it is meant to be.
 
 Comes in: the benchmark's registry, or a file. Goes out: `Run` values. A file holds a JSON object a
-line; one with a "text" is a run by itself (`key`, `text`, `cause`, `accepts`, `seed`), one without
-is looked up by its `key` ("CAUSE/GUISE on PLACE seed=N"), so a file of results of `run.py` names
-the same runs. Knows no peer.
+line; one with a "text" is a run by itself (`key`, `text`, `cause`, `accepts`, `seed`, and `outcome`
+where it prints none that could be read), one without is looked up by its `key` ("CAUSE/GUISE on
+PLACE seed=N"), so a file of results of `run.py` names the same runs. Knows no peer.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from compose import compose
 from registry import HEALTHY, Cell, cells
+from truth import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Run:
         accepts: cause ids that count as right.
         text: the script.
         seed: given to it.
+        outcome: what it comes to, as its author saw it; None: what it prints says so.
     """
 
     key: str
@@ -36,6 +38,7 @@ class Run:
     accepts: tuple[str, ...]
     text: str
     seed: int
+    outcome: Outcome | None = None
 
 
 def of_cell(cell: Cell) -> Run:
@@ -111,6 +114,7 @@ def _written(row: dict[str, Any]) -> Run:
         accepts=accepts,
         text=row["text"],
         seed=int(row.get("seed", 0)),
+        outcome=row.get("outcome"),
     )
 
 
