@@ -287,6 +287,27 @@ def test_targets_that_are_spread_are_a_fact(shape: tuple[int, ...], watching: Wa
     assert causes == (["targets-broadcast"] if shape == (8,) else [])
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (torch.arange(8) % 5, True),
+        (torch.arange(8) / 8, False),  # numbers to be regressed, the same for each output
+        (torch.arange(8) % 2, False),  # a flag
+        (torch.arange(8), False),  # counts: there are no seven classes
+    ],
+)
+def test_ids_spread_over_columns_of_scores_are_a_fact(
+    targets: Tensor, told: bool, watching: Watching
+) -> None:
+    model = nn.Linear(6, 5)
+    for _ in range(2):  # no step is needed
+        F.mse_loss(model(torch.randn(8, 6)), targets.float()[:, None]).backward()
+    watching.end()
+    found = [(one.id, one.evidence["cause"]) for one in watching.session.findings]
+    assert found == ([("not-learning", "targets-broadcast")] if told else [])
+
+
 class Scaled(Dataset[tuple[Tensor, int]]):
     def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
         self.transform = transform

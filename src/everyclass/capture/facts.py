@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -108,6 +109,24 @@ def spread_finding(loss: str, shapes: SpreadShapes, *, step: int) -> Finding:
         f"to {both}: every output is compared with every target, and the best answer for all of "
         "them is the mean.",
         remedy="Give both one shape: outputs.squeeze(1), or targets.unsqueeze(1).",
+        step=step,
+        evidence={"loss": loss, "outputs": list(outputs), "targets": list(targets)},
+    )
+
+
+def ids_over_classes_finding(
+    loss: str, shapes: tuple[Sequence[int], Sequence[int]], largest: int, *, step: int
+) -> Finding:
+    """A column of class ids for columns of scores (`losses.ids_spread_over_classes`)."""
+    outputs, targets = (tuple(one) for one in shapes)
+    return _fact(
+        "not-learning",
+        "targets-broadcast",
+        f"{loss} got outputs of shape {outputs} and class ids (up to {largest}) of shape "
+        f"{targets}, which are spread over all columns: every class's output is to be the id, so "
+        "that the columns become alike.",
+        remedy="Use cross_entropy with the ids as they are, (B,); or one_hot targets of the "
+        "outputs' shape.",
         step=step,
         evidence={"loss": loss, "outputs": list(outputs), "targets": list(targets)},
     )

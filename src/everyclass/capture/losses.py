@@ -171,6 +171,21 @@ def spread_shapes(call: LossCall) -> SpreadShapes | None:
     return (given, wanted, both) if both.numel() > max(given.numel(), wanted.numel()) else None
 
 
+def ids_spread_over_classes(call: LossCall) -> int | None:
+    """The largest class id, where a loss of differences got a column of ids for columns of scores,
+    so that each class's output is to be the id; None where it did not. Reads values.
+    """
+    inputs, targets = call.inputs, call.targets
+    if call.name not in REGRESSION_LOSSES or inputs.dim() != 2 or targets.numel() == 0:
+        return None
+    if inputs.shape[1] < 3 or tuple(targets.shape) != (inputs.shape[0], 1):
+        return None
+    values = targets.float()
+    whole = bool((values == values.round()).all()) and float(values.min()) >= 0
+    largest = int(values.max())
+    return largest if whole and 2 <= largest < inputs.shape[1] else None
+
+
 def _read_class_ids(call: LossCall) -> Reading | str:
     inputs, targets = call.inputs, call.targets
     if inputs.dim() == 1:

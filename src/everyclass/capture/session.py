@@ -20,7 +20,12 @@ from everyclass.capture.answer_gradients import AnswerGradients
 from everyclass.capture.between_steps import BetweenSteps
 from everyclass.capture.clipping import ClipWatch
 from everyclass.capture.copies import Copies
-from everyclass.capture.facts import Facts, class_ids_finding, spread_finding
+from everyclass.capture.facts import (
+    Facts,
+    class_ids_finding,
+    ids_over_classes_finding,
+    spread_finding,
+)
 from everyclass.capture.feed import Feed, to_host
 from everyclass.capture.first_labels import FirstLabels
 from everyclass.capture.gradients import GradientWatch
@@ -32,6 +37,7 @@ from everyclass.capture.losses import (
     Reading,
     bind_loss,
     class_ids_as_probabilities,
+    ids_spread_over_classes,
     read_loss,
     spread_shapes,
 )
@@ -279,10 +285,11 @@ class Session:
         if about_classes:
             shapes = spread_shapes(call)
             found = None if shapes is None else spread_finding(call.name, shapes, step=self.steps)
-        else:
-            largest = class_ids_as_probabilities(call)
-            if largest is not None:
-                found = class_ids_finding(call.name, largest, step=self.steps)
+        elif (largest := class_ids_as_probabilities(call)) is not None:
+            found = class_ids_finding(call.name, largest, step=self.steps)
+        elif (largest := ids_spread_over_classes(call)) is not None:
+            both = call.inputs.shape, call.targets.shape
+            found = ids_over_classes_finding(call.name, both, largest, step=self.steps)
         if found is not None:
             self.findings.append(found)
             self._alarm(found)
