@@ -208,6 +208,26 @@ def test_a_small_training_is_not_measured(first: tuple[Recipe, Job]) -> None:
     assert measured(first[0], no_job, n_train=100, fixed=(), bf16=True) == first[0]
 
 
+@pytest.mark.parametrize(("outcome", "precision"), [(WON, "bf16"), (LOST, "fp32")])
+def test_in_a_short_training_bfloat16_alone_is_tried(
+    first: tuple[Recipe, Job],
+    outcomes: list[Duel | Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    outcome: Duel,
+    precision: str,
+) -> None:
+    monkeypatch.setattr(compute, "LEAST_STEPS", 10_000)
+    monkeypatch.setattr(compute, "LEAST_STEPS_FOR_BF16", 0)
+    outcomes[:] = [outcome]
+    found = decisions(choose(first))
+    assert outcomes == []
+    assert (found["precision"].value, found["precision"].origin) == (precision, "measured")
+    before = decisions(first[0])
+    assert all(found[name] == before[name] for name in ("memory_format", "threads"))
+    for recipe in (choose(first, bf16=False), choose(first, fixed=("precision",))):
+        assert recipe == first[0]
+
+
 def test_resuming_computes_as_it_began_and_measures_nothing(
     image_folder: Path,
     tmp_path: Path,
