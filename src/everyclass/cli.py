@@ -96,7 +96,10 @@ def _options(
     # before torch is loaded; whoever sets it otherwise is left alone, and so is a script that
     # `run` runs as plain Python would.
     if context.invoked_subcommand != "run":
+        from everyclass.workflows.freed_memory import keep_freed_memory
+
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        keep_freed_memory()
     if context.invoked_subcommand not in ("run", "train"):
         from everyclass.workflows.launched import refuse_several
 

@@ -78,6 +78,7 @@ TORCH_FREE_MODULES = {
         "terminal.audit",
     ),
     *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
+    "workflows.freed_memory",
     "workflows.launched",
     # A torch that cannot be loaded is what it is there to tell.
     *("workflows.doctor", "workflows.doctor_machine", "workflows.doctor_packages"),

@@ -23,6 +23,7 @@ from everyclass.capture.report import Overhead, Watched, WatchReport, never_load
 from everyclass.errors import InputError
 from everyclass.findings import CheckResult, Finding
 from everyclass.run_folder import write_atomically
+from everyclass.workflows.freed_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from everyclass.capture.patches import Patches
@@ -145,6 +146,7 @@ def _diagnose(
         if told is not None:
             _write_diagnosis(told, report, options)
         return told
+    keep_freed_memory()  # the script has ended
     tell = options.on_trial
     if tell is not None:
         tell(budget, "")
