@@ -103,10 +103,12 @@ def way(task: Task) -> dict[str, Any]:
     from everyclass.run_folder import RunFolder
     from everyclass.workflows import compute
     from everyclass.workflows.correction import build_correction
+    from everyclass.workflows.freed_memory import keep_freed_memory
     from everyclass.workflows.job import Job
     from everyclass.workflows.machine import find_machine
     from everyclass.workflows.prepare import DataSource, prepare
 
+    keep_freed_memory()
     compute.LEAST_STEPS, compute.LEAST_SECONDS = 0, 0.0  # as in a long training
     compute.SHARE = 1.0
     machine = find_machine("cpu")
@@ -162,8 +164,10 @@ def everyclass_loop(task: Task) -> Epochs:
     from everyclass.training.batches import steps_per_epoch, training_batches
     from everyclass.training.optim import build_optimizer
     from everyclass.training.steps import steps
+    from everyclass.workflows.freed_memory import keep_freed_memory
     from everyclass.workflows.inference import make_fabric
 
+    keep_freed_memory()  # as the command does
     values, table = recipe_values(task), read_table(str(task.folder))
     labels = table.labels()
     torch.set_num_threads(task.way["threads"])
@@ -214,8 +218,10 @@ def everyclass_loop(task: Task) -> Epochs:
 def compute_only(task: Task) -> Epochs:
     """The same network, optimizer and way to compute on one constant batch: no file, no image."""
     from everyclass.training.optim import build_optimizer
+    from everyclass.workflows.freed_memory import keep_freed_memory
     from everyclass.workflows.inference import make_fabric
 
+    keep_freed_memory()
     values = recipe_values(task)
     torch.set_num_threads(task.way["threads"])
     fabric = make_fabric(device="cpu", precision=task.way["precision"])
