@@ -35,6 +35,8 @@ def with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # As all of the tests: Ray's workers are nicer by 15 than what starts them, and starve.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
 
 
 @contextmanager

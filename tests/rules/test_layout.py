@@ -78,7 +78,10 @@ TORCH_FREE_MODULES = {
         "terminal.audit",
     ),
     *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
-    "workflows.launched",
+    *("workflows.launched", "workflows.stopping"),
+    # A process of a cluster that only audits, or passes words on, has no use for torch.
+    *("workflows.cluster", "workflows.cluster_blocks", "workflows.cluster_audit"),
+    "workflows.cluster_post",
     # A torch that cannot be loaded is what it is there to tell.
     *("workflows.doctor", "workflows.doctor_machine", "workflows.doctor_packages"),
     *("workflows.doctor_trial", "workflows.doctor_values", "terminal.doctor"),

@@ -103,11 +103,12 @@ def connected(address: str, *, workers: int | None = None) -> Iterator[Cluster]:
         _refuse_unreachable(address)
     if ray.is_initialized():
         raise InputError(
-            "This program is connected to a Ray cluster already.", remedy="ray.shutdown() first."
+            "This program is connected to a Ray cluster already.",
+            remedy="Call ray.shutdown() first.",
         )
     _connect(ray, address)
     try:
-        with redirect_stdout(_WithoutRay(sys.stdout)):  # type: ignore[type-var]
+        with redirect_stdout(_WithoutRay(sys.stdout)):
             yield _found(ray, address, workers)
     finally:
         ray.shutdown()

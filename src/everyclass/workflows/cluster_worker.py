@@ -89,12 +89,13 @@ def _announce(order: Order, line: _Line) -> bool:
     import ray.train
 
     context = ray.train.get_context()
-    first = context.get_world_rank() == 0
+    rank = int(context.get_world_rank())
+    first = rank == 0
     os.environ.update(
         {
             RAY_NAME: order.name,
             RAY_STARTS: str(line.begun() if first else 1),
-            "RANK": str(context.get_world_rank()),
+            "RANK": str(rank),
             "WORLD_SIZE": str(context.get_world_size()),
             "LOCAL_RANK": str(context.get_local_rank()),
             "LOCAL_WORLD_SIZE": str(context.get_local_world_size()),
