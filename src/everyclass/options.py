@@ -61,8 +61,8 @@ RayAddress = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Work on a Ray cluster: HOST:PORT or ray://HOST:PORT of one, auto (this machine is "
-        "part of it) or local (started here, for this command).",
+        help="Work on a Ray cluster that this machine is part of (HOST:PORT, or auto), or on one "
+        "that is started here for this command (local).",
     ),
 ]
 RayWorkers = Annotated[

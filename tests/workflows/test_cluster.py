@@ -20,17 +20,25 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+import everyclass.workflows.cluster as cluster_module
 import everyclass.workflows.cluster_audit as cluster_audit
 import everyclass.workflows.cluster_predict as cluster_predict
 from everyclass.cli import main
 from everyclass.errors import EveryclassError, InputError
 from everyclass.workflows.audit import audit_data
-from everyclass.workflows.cluster import Cluster, Node, connected, refuse_blind_nodes
+from everyclass.workflows.cluster import (
+    Cluster,
+    Node,
+    _tell_of_silence,
+    connected,
+    refuse_blind_nodes,
+)
 from everyclass.workflows.cluster_blocks import MOST_STARTS, answered
 from everyclass.workflows.cluster_train import place, train_on
 from everyclass.workflows.data_source import DataSource
-from everyclass.workflows.events import Event, Finished, TrainingStarted
+from everyclass.workflows.events import EpochDone, Event, Finished, TrainingStarted
 from everyclass.workflows.finish import Outcome
+from everyclass.workflows.job import InterruptedTraining
 from everyclass.workflows.launched import RAY_NAME, RAY_STARTS, find_launch
 from everyclass.workflows.predict import predict
 from everyclass.workflows.train import TrainOptions, train
@@ -167,6 +175,30 @@ def test_a_training_goes_on_when_a_worker_is_killed(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_ctrl_c_saves_and_ends(images: Path, address: str, tmp_path: Path) -> None:
+    out, asked = tmp_path / "run", list[Event]()
+
+    def ask(event: Event) -> None:
+        if isinstance(event, EpochDone) and not asked:
+            asked.append(event)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    wishes = {**SETTINGS, "epochs": 2000}
+    with (
+        connected(address, workers=1) as cluster,
+        pytest.raises(InterruptedTraining, match=r"Stopped at step"),
+    ):
+        train_on(
+            cluster,
+            DataSource(source=str(images)),
+            out,
+            TrainOptions(wishes=wishes),
+            go_on=False,
+            on_event=ask,
+        )
+    assert 0 < last_step(out) < 10_000
+
+
 def test_a_cluster_started_for_one_command(
     images: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,9 +244,8 @@ def test_an_address_without_a_cluster_is_told_at_once(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.monotonic()
-    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
-        told = refused(["audit", str(images), "--ray", address], capfd)
-        assert f"Nothing answers at {address}" in told
+    told = refused(["audit", str(images), "--ray", f"127.0.0.1:{port}"], capfd)
+    assert f"Nothing answers at 127.0.0.1:{port}" in told
     assert time.monotonic() - began < 60
 
 
@@ -224,6 +255,13 @@ def test_what_is_no_address_is_told(
 ) -> None:
     told = refused(["audit", str(images), "--ray", address], capfd)
     assert f"--ray cannot be '{address}'" in told
+
+
+def test_an_address_of_rays_client_is_refused(
+    images: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = refused(["audit", str(images), "--ray", "ray://127.0.0.1:10001"], capfd)
+    assert "--ray auto" in told
 
 
 SILENT = """
@@ -266,6 +304,25 @@ def test_options_that_make_no_sense_are_refused(
     assert "--ray-workers" in refused(["audit", str(images), "--ray-workers", "2"], capfd)
     words = ["train", str(images), "--explain", "--ray", "local"]
     assert "--explain trains nothing" in refused(words, capfd)
+
+
+def test_a_head_that_is_gone_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ray ends the process a minute later, from outside Python and without a word."""
+    monkeypatch.setattr(cluster_module, "REACH_SECONDS", 0.05)
+    monkeypatch.setattr(cluster_module, "SILENT_SECONDS", 0.1)
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        name = f"127.0.0.1:{head.getsockname()[1]}"
+        over = threading.Event()
+        watching = threading.Thread(target=_tell_of_silence, args=(name, over))
+        watching.start()
+        time.sleep(0.3)
+        assert watching.is_alive()
+    watching.join(PATIENCE_SECONDS)
+    assert f"({name}) has not answered" in capfd.readouterr().err
 
 
 def test_a_machine_that_does_not_see_a_folder_is_named(address: str, tmp_path: Path) -> None:

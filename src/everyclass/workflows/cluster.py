@@ -13,6 +13,7 @@ import secrets
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ LOCAL = "local"
 
 REACH_SECONDS = 5.0  # that a machine may take to answer at all
 CONNECT_SECONDS = 90.0  # that Ray may take; by itself it tries for minutes
+SILENT_SECONDS = 20.0  # of the head of a cluster at work, before it is told
 LOOK_SECONDS = 180.0  # that all machines may take to start a process and look at paths
 
 _LOCAL_STORE_BYTES = 200 << 20  # paths go in and numbers come out, never images
@@ -93,11 +95,13 @@ def connected(address: str, *, workers: int | None = None) -> Iterator[Cluster]:
     """The cluster at an address, until the block ends; what runs there for us then ends, too.
 
     Args:
-        address: HOST:PORT, `ray://HOST:PORT`, `auto`, or `local`, which starts one.
+        address: HOST:PORT, `auto`, or `local`, which starts one.
         workers: processes to use at most.
     Raises:
-        InputError: Ray is not installed, or no cluster answers in time.
+        InputError: Ray is not installed, or no cluster answers in time; or an address of Ray's
+            client, through which Ray Data does not run (2.60: no core worker).
     """
+    _refuse_client(address)
     ray = _loaded(address)
     if address != LOCAL:
         _refuse_unreachable(address)
@@ -107,11 +111,33 @@ def connected(address: str, *, workers: int | None = None) -> Iterator[Cluster]:
             remedy="Call ray.shutdown() first.",
         )
     _connect(ray, address)
+    over = threading.Event()
     try:
         with redirect_stdout(_WithoutRay(sys.stdout)):
-            yield _found(ray, address, workers)
+            cluster = _found(ray, address, workers)
+            head = ray.get_runtime_context().gcs_address
+            threading.Thread(target=_tell_of_silence, args=(head, over), daemon=True).start()
+            yield cluster
     finally:
+        over.set()
         ray.shutdown()
+
+
+def _tell_of_silence(head: str, over: threading.Event) -> None:
+    """Say once that the head of the cluster is gone. Ray ends this process a minute after that
+    without a word, and nothing of ours is asked before."""
+    silent_since: float | None = None
+    while not over.wait(REACH_SECONDS):
+        if _why_unreachable(head) is None:
+            silent_since = None
+            continue
+        silent_since = silent_since or time.monotonic()
+        if time.monotonic() - silent_since >= SILENT_SECONDS:
+            sys.stderr.write(
+                f"everyclass: The head of the Ray cluster ({head}) has not answered for "
+                f"{SILENT_SECONDS:g} seconds; without it this command ends with exit code 1.\n"
+            )
+            return
 
 
 def _found(ray: Any, address: str, workers: int | None) -> Cluster:
@@ -157,8 +183,9 @@ def _loaded(address: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What is not Python writes to standard error as it likes; what matters raises an exception.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if address == LOCAL and "RAY_AUTH_MODE" not in os.environ:
+    if address == LOCAL and "RAY_AUTH_MODE" not in os.environ and "ray" not in sys.modules:
         # Its ports are open to the network. Left to itself, Ray keeps a token in the home folder.
+        # Once it is imported it asks no more.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
@@ -176,25 +203,42 @@ def _loaded(address: str) -> Any:
     return ray
 
 
+def _refuse_client(address: str) -> None:
+    if address.startswith(_CLIENT):
+        raise InputError(
+            f"{address} is an address of Ray's client, through which Ray Data does not run.",
+            where="--ray",
+            remedy="Give the command on a machine of the cluster, with --ray auto or HOST:PORT.",
+        )
+
+
 def _refuse_unreachable(address: str) -> None:
     """Ask for a connection first: Ray goes on asking for minutes."""
     if address == "auto":
         return
-    host, colon, port = address.removeprefix(_CLIENT).rpartition(":")
+    host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdigit() or not 0 < int(port) < 1 << 16:
         raise InputError(
             f"--ray cannot be {address!r}.",
-            remedy="Write HOST:PORT, ray://HOST:PORT, auto or local.",
+            remedy="Write HOST:PORT, auto or local.",
         )
-    try:
-        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
+    reason = _why_unreachable(f"{host}:{port}")
+    if reason is not None:
         raise InputError(
             f"Nothing answers at {address} ({reason}).",
             where="--ray",
             remedy="Start a cluster there (ray start --head), or use --ray local.",
-        ) from error
+        )
+
+
+def _why_unreachable(address: str) -> str | None:
+    """Why nothing answers at HOST:PORT; None where something does."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        return error.strerror or str(error) or type(error).__name__
+    return None
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -212,15 +256,24 @@ def _connect(ray: Any, address: str) -> None:
     def attempt() -> None:
         try:
             ray.init(**options)
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:  # noqa: BLE001  (Ray ends a process that it cannot connect)
             failures.append(error)
 
+    waiting = False
     with _unheard():
-        # In a thread: what waits inside Ray's own code cannot be stopped, only left behind.
-        connecting = threading.Thread(target=attempt, daemon=True, name="ray")
-        connecting.start()
-        connecting.join(CONNECT_SECONDS)
-    if failures or connecting.is_alive():
+        if address == LOCAL:
+            # Here: the kernel ends what Ray starts together with the thread that started it. Ray
+            # itself limits how long that takes.
+            attempt()
+        else:
+            # In a thread: what waits inside Ray's own code cannot be stopped, only left behind.
+            connecting = threading.Thread(target=attempt, daemon=True, name="ray")
+            connecting.start()
+            connecting.join(CONNECT_SECONDS)
+            waiting = connecting.is_alive()
+    if failures or waiting:
         told = " ".join(str(failures[0]).split()) if failures else ""
         reason = told.partition(". ")[0].rstrip(".") if told else "no answer of a Ray cluster"
         raise InputError(
