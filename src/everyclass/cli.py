@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,11 +35,14 @@ from everyclass.options import (
     MaxUnreadable,
     NoCache,
     Quiet,
+    RayAddress,
+    RayWorkers,
     Seed,
     SplitColumn,
     Strict,
     TileDownsample,
     TileSize,
+    cluster_of,
     one_of,
     prior_of,
     wishes_of,
@@ -49,6 +53,7 @@ from everyclass.run_command import run
 from everyclass.serve_command import serve
 
 if TYPE_CHECKING:
+    from everyclass.workflows.cluster import Cluster
     from everyclass.workflows.data_source import DataSource
     from everyclass.workflows.demo import DemoData
     from everyclass.workflows.events import Event
@@ -122,6 +127,8 @@ def audit(
     seed: Seed = None,
     max_unreadable: MaxUnreadable = 0.01,
     strict: Strict = False,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
     json_file: Json = None,
     no_cache: NoCache = False,
     quiet: Quiet = False,
@@ -131,27 +138,32 @@ def audit(
     from everyclass.workflows.audit import audit_data
     from everyclass.workflows.data_source import DEFAULT_FRACTION, DataSource
 
-    result = audit_data(
-        DataSource(
-            source=data,
-            image_column=image_column,
-            label_column=label_column,
-            split_column=split_column,
-            group_column=group_column,
-            image_root=image_root,
-            tile_size=tile_size,
-            tile_downsample=tile_downsample,
-            max_unreadable=max_unreadable,
-        ),
-        side=image_size,
-        val_fraction=DEFAULT_FRACTION if val_fraction is None else val_fraction,
-        test_fraction=DEFAULT_FRACTION if test_fraction is None else test_fraction,
-        seed=seed or 0,
-        cached=not no_cache,
-        on_progress=_counter("auditing", quiet),
-    )
+    with cluster_of(ray, ray_workers) as cluster:
+        result = audit_data(
+            DataSource(
+                source=data,
+                image_column=image_column,
+                label_column=label_column,
+                split_column=split_column,
+                group_column=group_column,
+                image_root=image_root,
+                tile_size=tile_size,
+                tile_downsample=tile_downsample,
+                max_unreadable=max_unreadable,
+            ),
+            side=image_size,
+            val_fraction=DEFAULT_FRACTION if val_fraction is None else val_fraction,
+            test_fraction=DEFAULT_FRACTION if test_fraction is None else test_fraction,
+            seed=seed or 0,
+            cached=not no_cache,
+            cluster=cluster,
+            on_progress=_counter("auditing", quiet),
+        )
+        redone = "" if cluster is None else cluster.redone_sentence()
     write_json(json_file, result.audit.to_dict())
     if not quiet:
+        if redone:
+            progress_console().print(redone, soft_wrap=True)
         result_console().print(audit_view(result.audit))
         if result.remembered:
             result_console().print(
@@ -291,6 +303,8 @@ def train(
     tile_downsample: TileDownsample = 1,
     max_unreadable: MaxUnreadable = 0.01,
     no_cache: NoCache = False,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
@@ -351,11 +365,16 @@ def train(
         repair=RepairOptions(most=None if no_repair else max_repairs),
         cached=not no_cache,
     )
+    if explain_only and ray is not None:
+        raise InputError(
+            "--explain trains nothing, and needs no cluster.", remedy="Leave --ray away."
+        )
     if explain_only:
         _explain(source, options, json_file, quiet)
     else:
         assert out is not None
-        _train(source, out, options, resume_run, tuple(track or ()), json_file, quiet)
+        with cluster_of(ray, ray_workers) as cluster:
+            _train(source, out, options, resume_run, tuple(track or ()), cluster, json_file, quiet)
 
 
 def _explain(source: DataSource, options: Any, json_file: Path | None, quiet: bool) -> None:
@@ -375,6 +394,7 @@ def _train(
     options: Any,
     resume_run: bool,
     trackers: tuple[str, ...],
+    cluster: Cluster | None,
     json_file: Path | None,
     quiet: bool,
 ) -> None:
@@ -386,6 +406,11 @@ def _train(
     from everyclass.workflows.tracking import Tracking
     from everyclass.workflows.train_together import NothingToShow, train_together
 
+    train_it = train_together
+    if cluster is not None:
+        from everyclass.workflows.cluster_train import train_on
+
+        train_it = partial(train_on, cluster)
     progress, launch = progress_console(), find_launch()
     again = "".join(f" --track {name}" for name in trackers)
     own = trackers if launch.rank == 0 else ()
@@ -401,7 +426,7 @@ def _train(
 
         with TrainingView(progress, quiet=quiet) as view:
             try:
-                outcome = train_together(source, out, options, go_on=resume_run, on_event=on_event)
+                outcome = train_it(source, out, options, go_on=resume_run, on_event=on_event)
             except Followed as ended:
                 raise typer.Exit(ended.code) from None
             except InterruptedTraining as stop:
@@ -526,28 +551,35 @@ def predict(
     image_root: ImageRoot = None,
     tile_size: TileSize = None,
     tile_downsample: TileDownsample = 1,
+    ray: RayAddress = None,
+    ray_workers: RayWorkers = None,
     json_file: Json = None,
     quiet: Quiet = False,
 ) -> None:
     """Classify images: calibrated probabilities, both decisions, sets of a given coverage."""
     from everyclass.workflows.predict import predict as predict_images
 
-    result = predict_images(
-        run,
-        images,
-        out,
-        prior=None if prior is None else prior_of(prior),
-        coverage=coverage,
-        image_column=image_column,
-        image_root=image_root,
-        tile_size=tile_size,
-        tile_downsample=tile_downsample,
-        on_progress=_counter("predicting", quiet),
-    )
+    with cluster_of(ray, ray_workers) as cluster:
+        result = predict_images(
+            run,
+            images,
+            out,
+            prior=None if prior is None else prior_of(prior),
+            coverage=coverage,
+            image_column=image_column,
+            image_root=image_root,
+            tile_size=tile_size,
+            tile_downsample=tile_downsample,
+            cluster=cluster,
+            on_progress=_counter("predicting", quiet),
+        )
+        redone = "" if cluster is None else cluster.redone_sentence()
     write_json(json_file, result.to_dict())
     if not quiet:
         from everyclass.terminal.prediction_sets import sets_lines
 
+        if redone:
+            progress_console().print(redone, soft_wrap=True)
         console = result_console()
         for note in result.notes:
             console.print(note, soft_wrap=True)

@@ -6,13 +6,17 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from everyclass.errors import InputError
+
+if TYPE_CHECKING:
+    from everyclass.workflows.cluster import Cluster
 
 DATA_HELP = (
     "A folder of class folders (optionally under train/ val/ test/), a CSV, TSV or Parquet "
@@ -51,6 +55,26 @@ MaxUnreadable = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Same seed, same split, batches and weights.")]
 Fraction = Annotated[float | None, typer.Option(help="Share of images for this split.")]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the square training images, px.")]
+
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on a Ray cluster that this machine is part of (HOST:PORT, or auto), or on one "
+        "that is started here for this command (local).",
+    ),
+]
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-workers",
+        help="Processes on the cluster at most; to train, exactly.  [default: what it has room "
+        "for; to train, one a GPU, or one a machine]",
+        min=1,
+        show_default=False,
+    ),
+]
 
 
 def wishes_of(
@@ -117,3 +141,22 @@ def one_of(value: str, choices: Sequence[str], option: str) -> str:
     if value not in choices:
         raise InputError(f"{option} cannot be {value!r}.", remedy=f"Use {' or '.join(choices)}.")
     return value
+
+
+@contextmanager
+def cluster_of(address: str | None, workers: int | None) -> Iterator[Cluster | None]:
+    """The cluster of --ray and --ray-workers, connected while the block lasts; None without."""
+    if address is None:
+        if workers is not None:
+            raise InputError(
+                "--ray-workers is for a Ray cluster, and none was named.",
+                remedy="Add --ray ADDRESS, or leave it away.",
+            )
+        yield None
+        return
+    from everyclass.workflows.cluster import connected
+    from everyclass.workflows.launched import refuse_several
+
+    refuse_several("... --ray")
+    with connected(address, workers=workers) as cluster:
+        yield cluster

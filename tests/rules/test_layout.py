@@ -79,7 +79,10 @@ TORCH_FREE_MODULES = {
     ),
     *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
     "workflows.freed_memory",
-    "workflows.launched",
+    *("workflows.launched", "workflows.stopping"),
+    # A process of a cluster that only audits, or passes words on, has no use for torch.
+    *("workflows.cluster", "workflows.cluster_blocks", "workflows.cluster_audit"),
+    "workflows.cluster_post",
     # A torch that cannot be loaded is what it is there to tell.
     *("workflows.doctor", "workflows.doctor_machine", "workflows.doctor_packages"),
     *("workflows.doctor_trial", "workflows.doctor_values", "terminal.doctor"),

@@ -165,10 +165,10 @@ def test_a_head_stops_when_it_is_asked_to(
     from contextlib import contextmanager
 
     @contextmanager
-    def at_once():  # type: ignore[no-untyped-def]
+    def at_once(_: object):  # type: ignore[no-untyped-def]
         yield lambda: True
 
-    monkeypatch.setattr(module, "_stop_signals", at_once)
+    monkeypatch.setattr(module, "stop_signals", at_once)
     with pytest.raises(InterruptedTraining, match="a resumed run computes them again"):
         trained(images, tmp_path / "run", options(weights, "head"))
 

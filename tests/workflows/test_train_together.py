@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-import safetensors.torch
-import torch
 from repair_zoo import always, repairs_of, told
 
 from everyclass.run_folder import RunFolder
@@ -23,26 +21,8 @@ from everyclass.workflows.launched import Launch
 from everyclass.workflows.train import TrainOptions, resume, train
 from everyclass.workflows.train_together import _goes_on
 from image_folders import write_image_folder
+from same_training import SETTINGS, assert_same_training, last_step
 from several_processes import PATIENCE_SECONDS, command, run_several, slurm
-
-SETTINGS = {
-    "model": "tutorial",
-    "image_size": 40,
-    "epochs": 6,
-    "batch_size": 7,
-    "optimizer": "sgd",
-    "learning_rate": 0.01,
-    "selection": "last",
-    "augmentation": ["crop", "flip"],
-    "imbalance": ["weights-sqrt"],
-    "ema_decay": 0.9,
-    "threads": 2,
-    "device": "cpu",
-}
-WEIGHTS = {"rtol": 1e-4, "atol": 1e-5}
-"""Of the sums that two processes add up in another order, 30 steps on. The network has no batch
-normalisation, which at seven images a batch makes much of little: first weights that differ by
-3e-7 end up 0.004 apart, on one process too (test_resnet). `test_processes` has its steps."""
 
 
 @pytest.fixture(scope="module")
@@ -77,21 +57,6 @@ def words(images: Path, out: Path, *more: str, settings: dict[str, object] = SET
     ]
     kept = ["--checkpoint-seconds", "0", "--no-cache", "--quiet"]
     return ["train", str(images), "--out", str(out), *given, *lists, *kept, *more]
-
-
-def assert_same_training(run: Path, other: Path) -> None:
-    ours, theirs = (safetensors.torch.load_file(one / "model.safetensors") for one in (run, other))
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, **WEIGHTS)
-    mine, yours = (list(RunFolder(one).read_metrics()) for one in (run, other))
-    assert [line["step"] for line in mine] == [line["step"] for line in yours]
-    for line, expected in zip(mine, yours):
-        assert line["recall"] == expected["recall"]
-        assert line["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
-        assert line["val_loss"] == pytest.approx(expected["val_loss"], rel=1e-5)
-    assert len((run / "predictions.csv").read_text().splitlines()) == len(
-        (other / "predictions.csv").read_text().splitlines()
-    )
 
 
 # -- the same training -----------------------------------------------------------------------------
@@ -170,11 +135,6 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[bytes], log:
         assert process.poll() is None, (log / "log").read_text()[-3000:]
         assert time.monotonic() < limit, (log / "log").read_text()[-3000:]
         time.sleep(0.005)
-
-
-def last_step(out: Path) -> int:
-    steps = [int(path.name.split("-")[1]) for path in out.glob("checkpoints/step-*.pt")]
-    return max(steps, default=0)
 
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")

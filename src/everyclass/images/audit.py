@@ -43,6 +43,9 @@ _CHUNK_BYTES = 1 << 24  # of pixels: fewer of large ones
 _CHUNKS_AHEAD = 4  # chunks a thread: enough that one slow image keeps no thread waiting
 _WORTH_PROCESSES = 10_000  # images whose reading takes longer than processes take to start
 
+Elsewhere = Callable[[Iterator[Chunk]], Iterator[Examined]]
+"""Chunks -> what was seen of them, in any order and division: other machines, say."""
+
 
 class AuditState:
     """What has been seen so far. Holds a record an image; no pixels, no paths."""
@@ -207,9 +210,15 @@ def examine_images(
     threads: int,
     store: ImageStore | None = None,
     cache: AuditCache | None = None,
+    elsewhere: Elsewhere | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AuditState:
-    """The pass alone, for whoever needs the contents' digests too; arguments as `audit_images`."""
+    """The pass alone, for whoever needs the contents' digests too; arguments as `audit_images`.
+
+    Args:
+        elsewhere: examines the chunks in the place of threads of this process; without a store.
+    """
+    assert store is None or elsewhere is None, "pixels stay where they are decoded"
     assert store is None or (len(store), store.side) == (len(table), side), "another table's store"
     state = AuditState()
     known = np.zeros(0, dtype=RECORD) if cache is None else cache.look_up(table.images)
@@ -223,7 +232,12 @@ def examine_images(
     most = min(len(left) // (threads * _CHUNKS_AHEAD), _CHUNK_BYTES // (3 * side**2))
     size = min(_CHUNK, max(8, most))
     chunks = _chunks(table, left, size, side, store)
-    for records, faults in _examined(chunks, threads=threads, n=len(left), store=store):
+    found = (
+        _examined(chunks, threads=threads, n=len(left), store=store)
+        if elsewhere is None
+        else elsewhere(chunks)
+    )
+    for records, faults in found:
         state.take(records, faults)
         done += len(records) + len(faults)
         if on_progress is not None:

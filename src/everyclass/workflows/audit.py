@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from everyclass.images.audit import examine_images, refuse_unreadable
 from everyclass.images.audit_cache import AuditCache
@@ -22,6 +23,9 @@ from everyclass.workflows.data_source import (
     check_fractions,
     split_table,
 )
+
+if TYPE_CHECKING:
+    from everyclass.workflows.cluster import Cluster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ def audit_data(
     seed: int = 0,
     threads: int | None = None,
     cached: bool = False,
+    cluster: Cluster | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AuditedData:
     """Audit a folder or a manifest.
@@ -61,9 +66,11 @@ def audit_data(
         threads: None = one for each processor core.
         cached: leave out what has not changed since an audit of the same size before, and remember
             this one (`cache_folder`).
+        cluster: whose machines read the images; this process with its threads when left out.
         on_progress: called with (images done, images in all).
     Raises:
-        InputError: anything about the data that does not work, or too many unreadable images.
+        InputError: anything about the data that does not work, too many unreadable images, or a
+            machine of the cluster that does not see them.
     """
     check_fractions(val_fraction=val_fraction, test_fraction=test_fraction)
     read = data.read()
@@ -71,8 +78,18 @@ def audit_data(
         sample = short_sides(read, seed=seed) or (SIDE_WHEN_UNKNOWN,)
         side = side_for(sample, cap=LARGEST_SIDE_WITHOUT_ACCELERATOR)
     cache = AuditCache(cache_folder() / "audits", source=data.source, side=side) if cached else None
+    elsewhere = None
+    if cluster is not None:
+        from everyclass.workflows.cluster_audit import examined_on
+
+        elsewhere = examined_on(cluster, read, data.source)
     state = examine_images(
-        read, side=side, threads=threads or usable_cores(), cache=cache, on_progress=on_progress
+        read,
+        side=side,
+        threads=threads or usable_cores(),
+        cache=cache,
+        elsewhere=elsewhere,
+        on_progress=on_progress,
     )
     table, sentences = split_table(
         read,

@@ -69,21 +69,40 @@ def classify_files(
     return _on_accelerator(classifier, images, threads, fabric)
 
 
+def portion_size(n: int, threads: int) -> int:
+    """Images of a portion, of so many: fewer than `PORTION` where threads would have none."""
+    return max(1, min(PORTION, -(-n // threads)))
+
+
+def classify_portion(
+    classifier: Classifier, images: Sequence[str], *, start: int, fabric: Fabric
+) -> Classified:
+    """Classify images together, on the processor and with this thread alone.
+
+    Args:
+        classifier: in evaluation mode, as `folded` makes it for the precision of `fabric`.
+        start: position of the first image.
+    """
+    side = classifier.preprocessing.side
+    loaded = _join(start, [_load(path, side) for path in images], side)
+    if not len(loaded.rows):
+        return _classified(loaded, _NO_LOGITS)
+    with torch.inference_mode(), fabric.autocast():
+        logits = classifier(to_images(loaded.pixels)).float().numpy()
+    return _classified(loaded, logits)
+
+
 def _on_cores(
     classifier: Classifier, images: Sequence[str], threads: int, fabric: Fabric
 ) -> Iterator[Classified]:
-    size = max(1, min(PORTION, -(-len(images) // threads)))
-    side = classifier.preprocessing.side
+    size = portion_size(len(images), threads)
     classifier = folded(classifier, half=computes_in_half(fabric))
 
     def classify(start: int) -> Classified:
         torch.set_num_threads(1)
-        loaded = _join(start, [_load(path, side) for path in images[start : start + size]], side)
-        if not len(loaded.rows):
-            return _classified(loaded, _NO_LOGITS)
-        with torch.inference_mode(), fabric.autocast():
-            logits = classifier(to_images(loaded.pixels)).float().numpy()
-        return _classified(loaded, logits)
+        return classify_portion(
+            classifier, images[start : start + size], start=start, fabric=fabric
+        )
 
     before = torch.get_num_threads()
     try:

@@ -1,7 +1,7 @@
 """The processes of one training brought together, and Fabric for them.
 
-Comes in: what torchrun or srun says (`launched`). Goes out: `Processes` that can talk to each
-other, and a Fabric whose models average their gradients over them.
+Comes in: what torchrun, srun or Ray Train says (`launched`). Goes out: `Processes` that can talk to
+each other, and a Fabric whose models average their gradients over them.
 """
 
 from __future__ import annotations
@@ -57,11 +57,12 @@ def together(launch: Launch) -> Iterator[Processes]:
         yield ALONE
         return
     with told_of_lost_process(launch):
-        # Gloo for tensors on the processor, NCCL for those on graphics cards: on which of them is
-        # trained is not decided yet.
-        dist.init_process_group(
-            store=_meeting_point(launch), rank=launch.rank, world_size=launch.size
-        )
+        if launch.launcher != "Ray Train":  # whose processes have met already
+            # Gloo for tensors on the processor, NCCL for those on graphics cards: on which of them
+            # is trained is not decided yet.
+            dist.init_process_group(
+                store=_meeting_point(launch), rank=launch.rank, world_size=launch.size
+            )
         yield Processes(
             rank=launch.rank,
             size=launch.size,
@@ -69,8 +70,9 @@ def together(launch: Launch) -> Iterator[Processes]:
             local_size=launch.local_size,
             hosts=dist.new_group(backend="gloo", timeout=PATIENCE),  # type: ignore[arg-type]
         )
-    # Only here: after an error some process may still wait inside, and would be waited for.
-    dist.destroy_process_group()
+    if launch.launcher != "Ray Train":
+        # Only here: after an error some process may still wait inside, and would be waited for.
+        dist.destroy_process_group()
 
 
 def _meeting_point(launch: Launch) -> Store:

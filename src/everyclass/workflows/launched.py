@@ -1,5 +1,6 @@
-"""What torchrun or SLURM's srun says of this process: who it is among how many, and whether it has
-been here before. Never torch: the command line asks before anything is loaded.
+"""What torchrun, SLURM's srun or our worker of Ray Train says of this process: who it is among how
+many, and whether it has been here before. Never torch: the command line asks before anything is
+loaded.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import Literal
 
 from everyclass.errors import InputError
 
-Launcher = Literal["torchrun", "srun"]
+Launcher = Literal["torchrun", "srun", "Ray Train"]
+
+RAY_NAME, RAY_STARTS = "EVERYCLASS_RAY_NAME", "EVERYCLASS_RAY_STARTS"
+"""Set by `cluster_worker` beside RANK and the like, for the process that it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +43,23 @@ def find_launch(variables: Mapping[str, str] = os.environ) -> Launch:
     """The launch as environment variables tell it.
 
     torchrun sets RANK and the like. srun sets SLURM_STEP_NUM_TASKS for the tasks that it starts; a
-    batch script has SLURM_NTASKS too, and is one process all the same.
+    batch script has SLURM_NTASKS too, and is one process all the same. A Ray cluster may have been
+    started inside either, so that what its worker says comes first.
 
     Raises:
         InputError: numbers that contradict each other.
     """
-    if "TORCHELASTIC_RUN_ID" in variables:
+    if RAY_NAME in variables:
+        found = Launch(
+            launcher="Ray Train",
+            rank=_number(variables, "RANK"),
+            size=_number(variables, "WORLD_SIZE"),
+            local_rank=_number(variables, "LOCAL_RANK"),
+            local_size=_number(variables, "LOCAL_WORLD_SIZE"),
+            name=variables[RAY_NAME],
+            restarted=_number(variables, RAY_STARTS) > 1,
+        )
+    elif "TORCHELASTIC_RUN_ID" in variables:
         name = variables["TORCHELASTIC_RUN_ID"]
         found = Launch(
             launcher="torchrun",
@@ -70,7 +85,8 @@ def find_launch(variables: Mapping[str, str] = os.environ) -> Launch:
         raise InputError(
             f"{found.launcher} says that this is process {found.rank} of {found.size}, with "
             f"{found.local_size} on this machine.",
-            remedy="Start as many processes on each machine.",
+            remedy="Start as many processes on each machine"
+            + (", by another --ray-workers." if found.launcher == "Ray Train" else "."),
         )
     return found
 

@@ -7,7 +7,7 @@ read is a row with its reason, never an absence.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from everyclass.run_folder import RunFolder
 from everyclass.stats.conformal import ConformalThresholds, check_coverage
 from everyclass.training.batches import Rows
 from everyclass.workflows.classify import Classified, classify_files
+from everyclass.workflows.cluster import Cluster
 from everyclass.workflows.inference import answering_precision, make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.prediction_file import (
@@ -109,6 +110,7 @@ def predict(
     image_root: str | None = None,
     tile_size: int | None = None,
     tile_downsample: int = 1,
+    cluster: Cluster | None = None,
     on_progress: Callable[[int, int], None],
 ) -> Predicted:
     """Classify images and write a row for each.
@@ -122,10 +124,12 @@ def predict(
         image_column, image_root: of a manifest, when they cannot be guessed.
         tile_size, tile_downsample: of the tiles that slides are cut into; a thumbnail each when
             left out.
+        cluster: whose machines classify; this process when left out. The file is the same.
         on_progress: told (images done, images in all).
     Raises:
         InputError: no finished model, no images, a prior that does not fit the classes, a coverage
-            that is no share or that the run has no calibration scores for.
+            that is no share or that the run has no calibration scores for, a machine of the
+            cluster that does not see run or images.
     """
     if coverage is not None:
         check_coverage(coverage)
@@ -143,10 +147,6 @@ def predict(
         sets=thresholds is not None,
     )
     columns = _Columns(model, table, table.labels(), schema, shares, thresholds)
-    machine = find_machine(None)
-    precision = answering_precision(model.precision, machine)
-    fabric = make_fabric(device=machine.device, precision=precision)
-    classifier = model.classifier.to(fabric.device)
     total, counts, sizes = len(table) + len(table.set_aside), Counter[str](), Counter[int]()
     failed = done = 0
     with PredictionFile(out, schema) as file:
@@ -155,9 +155,7 @@ def predict(
             reasons = [found.reason for found in table.set_aside]
             file.write(failed_rows(names, reasons, schema=schema))
             failed = done = len(names)
-        for batch in classify_files(
-            classifier, table.images, threads=machine.threads, fabric=fabric
-        ):
+        for batch in _classified(model, run, table, cluster):
             if len(batch.rows):
                 rows = columns.of(batch)
                 file.write(rows)
@@ -177,6 +175,27 @@ def predict(
         notes=table.notes,
         sets=None if thresholds is None else _sets(thresholds, sizes),
     )
+
+
+def _classified(
+    model: SavedModel, run: RunFolder, table: ImageTable, cluster: Cluster | None
+) -> Iterator[Classified]:
+    """The images of a table in their order, by this machine or by a cluster."""
+    machine = find_machine(None)
+    if cluster is not None:
+        from everyclass.workflows.cluster_predict import classify_on
+
+        return classify_on(
+            cluster,
+            str(run.path),
+            table.images,
+            threads=machine.threads,
+            precision=answering_precision(model.precision, find_machine("cpu")),
+        )
+    precision = answering_precision(model.precision, machine)
+    fabric = make_fabric(device=machine.device, precision=precision)
+    classifier = model.classifier.to(fabric.device)
+    return classify_files(classifier, table.images, threads=machine.threads, fabric=fabric)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,7 @@ Comes in: a data source, wishes, a folder. Goes out: a run folder, and events wh
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -41,6 +38,7 @@ from everyclass.workflows.manifest import refuse_other_data, write_manifest
 from everyclass.workflows.prepare import Prepared, prepare, reopen
 from everyclass.workflows.probe import fit_head
 from everyclass.workflows.repair import Course, RepairOptions, fit_and_repair
+from everyclass.workflows.stopping import Stop, stop_signals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +102,13 @@ def train(
     *,
     on_event: Callable[[Event], None],
     processes: Processes = ALONE,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Train a classifier and leave a complete run in `out`.
 
     Args:
         processes: that train it, this one being the first.
+        stop: asks for a stop between two steps, beside Ctrl-C and SIGTERM.
     Raises:
         InputError: bad data, wishes or folder; nothing is left behind.
         InterruptedTraining: Ctrl-C or SIGTERM; the run can be resumed.
@@ -141,7 +141,7 @@ def train(
     course = Course(run=run, recipe=recipe, start=None)
     try:
         materials = Materials.of(prepared, options, processes)
-        return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
+        return _fit_and_finish(course, materials, source=data.source, on_event=on_event, stop=stop)
     finally:
         prepared.store.close()
 
@@ -229,12 +229,14 @@ def resume(
     *,
     on_event: Callable[[Event], None],
     processes: Processes = ALONE,
+    stop: Stop | None = None,
 ) -> Outcome:
     """Continue the run in `out` exactly where its last checkpoint stands.
 
     Args:
         processes: that go on with it, this one being the first; there may be more or fewer than
             before.
+        stop: as of `train`.
     Raises:
         InputError: no run there, a finished one, other data than it began with, or wishes (a
             resumed run follows its own recipe).
@@ -256,7 +258,7 @@ def resume(
     materials = Materials.reopened(data, course, options, processes)
     on_event(Decided(recipe=course.recipe, path=course.run.followed_recipe))
     try:
-        return _fit_and_finish(course, materials, source=data.source, on_event=on_event)
+        return _fit_and_finish(course, materials, source=data.source, on_event=on_event, stop=stop)
     finally:
         materials.store.close()
 
@@ -362,19 +364,20 @@ def _fit_and_finish(
     *,
     source: str | None,
     on_event: Callable[[Event], None],
+    stop: Stop | None = None,
 ) -> Outcome:
     open_for_all(materials.processes)
-    with _stop_signals() as stop:
+    with stop_signals(stop) as stopped:
         if course.recipe.settings.fine_tuning == "head":
             job = materials.job(course.recipe, course.run, None)
-            progress, told = fit_head(job, stop=stop, on_event=on_event), tuple[str, ...]()
+            progress, told = fit_head(job, stop=stopped, on_event=on_event), tuple[str, ...]()
         else:
             job, progress, told = fit_and_repair(
                 course,
                 materials.job,
                 materials.options.repair,
                 audit=materials.audit,
-                stop=stop,
+                stop=stopped,
                 on_event=on_event,
             )
     outcome = finish(job, progress)
@@ -435,25 +438,3 @@ def _with_backbone_facts(recipe: Recipe, backbone: Backbone) -> Recipe:
         return recipe
     reason = f"what {backbone.weights} was trained with"
     return recipe.with_value("mean", backbone.mean, reason).with_value("std", backbone.std, reason)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask for a stop between two steps; a second Ctrl-C stops at once."""
-    asked = False
-
-    def ask(signum: int, _: object) -> None:
-        nonlocal asked
-        if asked and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # Python lets only the main thread set handlers
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

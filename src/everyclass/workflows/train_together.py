@@ -1,4 +1,5 @@
-"""`everyclass train` on as many processes as torchrun or srun started, and again after a failure.
+"""`everyclass train` on as many processes as torchrun, srun or Ray Train started, and again after a
+failure.
 
 Comes in: the same as for `train`. Goes out: on the first process an outcome, as on one alone; on
 the others nothing. A process that was started again goes on with the run that it finds.
@@ -23,6 +24,7 @@ from everyclass.workflows.launch import together
 from everyclass.workflows.launched import Launch, find_launch
 from everyclass.workflows.repair import Course
 from everyclass.workflows.stepper import Word
+from everyclass.workflows.stopping import Stop
 from everyclass.workflows.train import Materials, TrainOptions, resume, train
 
 
@@ -40,6 +42,7 @@ def train_together(
     *,
     go_on: bool,
     on_event: Callable[[Event], None],
+    stop: Stop | None = None,
 ) -> Outcome | NothingToShow:
     """Train, or go on with the run in `out`.
 
@@ -48,6 +51,7 @@ def train_together(
 
     Args:
         go_on: what --resume says.
+        stop: asks the first process to stop, beside Ctrl-C and SIGTERM.
     Raises:
         Followed: the first process failed; it has said of what.
         Others as `train` and `resume`.
@@ -64,7 +68,7 @@ def train_together(
             if again:  # by the recipe that these wishes led to
                 options = replace(options, wishes={}, preset=None)
             work = resume if go_on or again else train
-            return work(data, out, options, on_event=on_event, processes=processes)
+            return work(data, out, options, on_event=on_event, processes=processes, stop=stop)
 
 
 def _goes_on(out: Path, options: TrainOptions, launch: Launch) -> bool:
