@@ -17,6 +17,7 @@ from everyclass.workflows.repair import RepairOptions
 from everyclass.workflows.train import TrainOptions, resume, train
 
 SMALL = {
+    "precision": "fp32",  # what would be measured is not the same twice
     "model": "tutorial",
     "image_size": 40,
     "epochs": 6,

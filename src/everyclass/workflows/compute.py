@@ -33,8 +33,8 @@ MEASURED = ("memory_format", "precision", "threads")
 LEAST_STEPS, LEAST_SECONDS = 500, 60.0
 """In a training of fewer steps, or of less time at the plain pace, not everything is measured: two
 dozen steps of measuring would cost more than they may save."""
-LEAST_STEPS_FOR_BF16 = 100
-"""Bfloat16 alone takes eight steps, and may save half of the time."""
+LEAST_STEPS_FOR_BF16, LEAST_SECONDS_FOR_BF16 = 100, 15.0
+"""Bfloat16 alone takes eight steps more, and may save half of the time."""
 SHARE, MOST_SECONDS = 0.02, 15.0
 """Time for measuring: a share of the training's, within a limit. Three rounds are always had."""
 TOLERANCES: dict[Precision, float] = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2}
@@ -94,11 +94,10 @@ def measured(
     try:
         with torch.random.fork_rng(devices=cuda):
             contest = _Contest(job, _first_batch(job, n_train), n_steps)
-            if n_steps < LEAST_STEPS:
-                return _with_bf16(recipe, contest)
             seconds = n_steps * contest.plain_seconds(plain)
-            if seconds < LEAST_SECONDS:
-                return _with_bf16(recipe, contest) if halves else recipe
+            if n_steps < LEAST_STEPS or seconds < LEAST_SECONDS:
+                tried = halves and seconds >= LEAST_SECONDS_FOR_BF16
+                return _with_bf16(recipe, contest) if tried else recipe
             budget = min(MOST_SECONDS, SHARE * seconds) / (len(changes) + 1)
             held = contest.held(plain, changes, budget)
             return _with_reasons(recipe, *held, batch=images_a_step(job))
