@@ -36,3 +36,16 @@ def write_json(path: Path | None, value: Any) -> None:
     if path is None:
         return
     write_atomically(path, json_text(value).encode())
+
+
+def counter(verb: str, quiet: bool) -> Any:
+    """A progress line on standard error, redrawn on a terminal and silent elsewhere."""
+    console = progress_console()
+    if quiet or not console.is_terminal:
+        return lambda done, total: None
+
+    def show(done: int, total: int) -> None:
+        end = "\n" if done >= total else "\r"
+        console.print(f"{verb} {done:,} of {total:,} images", end=end, highlight=False)
+
+    return show

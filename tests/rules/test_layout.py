@@ -40,18 +40,10 @@ BANDS = {
     "workflows": 5,
     "terminal": 6,
     "report": 6,
-    "report_command": 6,
-    "export_command": 6,
-    "serve_command": 6,
     "serving": 6,
     "cli": 6,
-    "options": 6,
+    "commands": 6,
     "printing": 6,
-    "run_command": 6,
-    "compare_command": 6,
-    "curve_command": 6,
-    "crossval_command": 6,
-    "doctor_command": 6,
     "sklearn": 6,
     "__init__": 6,
     "__main__": 6,
@@ -61,22 +53,7 @@ TORCH_FREE_BANDS = {0, 1, 2}
 TORCH_PACKAGES = {"torch", "torchvision", "timm", "lightning_fabric", "pytorch_lightning"}
 # The audit command must start without torch, and what it shows is torch-free too.
 TORCH_FREE_MODULES = {
-    *(
-        "cli",
-        "options",
-        "printing",
-        "run_command",
-        "report_command",
-        "export_command",
-        "serve_command",
-        "compare_command",
-        "curve_command",
-        "crossval_command",
-        "doctor_command",
-        "__init__",
-        "__main__",
-        "terminal.audit",
-    ),
+    *("cli", "printing", "__init__", "__main__", "terminal.audit"),
     *("workflows.audit", "workflows.data_source", "workflows.prepare", "workflows.cores"),
     "workflows.freed_memory",
     *("workflows.launched", "workflows.stopping"),
@@ -128,13 +105,14 @@ def torch_free(path: Path) -> bool:
     return (
         band_of(name) in TORCH_FREE_BANDS
         or name in TORCH_FREE_MODULES
-        or name.startswith("report.")
+        or name.startswith(("report.", "commands."))
     )
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if torch_free(path)], ids=name_of)
 def test_lower_bands_never_import_torch(path: Path) -> None:
-    top_level = name_of(path) in TORCH_FREE_MODULES
+    name = name_of(path)
+    top_level = name in TORCH_FREE_MODULES or name.startswith("commands.")
     roots = {module.split(".")[0] for module in imports(path, top_level_only=top_level)}
     assert not roots & TORCH_PACKAGES
 

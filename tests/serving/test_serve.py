@@ -25,7 +25,7 @@ import pytest
 from PIL import Image
 from small_run import CLASSES, answer_of, ask, metrics_of, picture, serving, write_small_run
 
-from everyclass.serve_command import PACKAGES
+from everyclass.commands.serve import PACKAGES
 from everyclass.serving.answers import Served
 from everyclass.serving.limits import Limits
 from everyclass.workflows.predict import predict

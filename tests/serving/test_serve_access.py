@@ -21,8 +21,8 @@ import pytest
 from small_run import answer_of, ask, picture, serving, write_small_run
 
 from everyclass import cli
+from everyclass.commands.serve import PACKAGES
 from everyclass.errors import InputError
-from everyclass.serve_command import PACKAGES
 from everyclass.serving.access import Access, access_for, is_loopback
 
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from small_run import CLASSES, answer_of, serving, write_small_run
 
-from everyclass.serve_command import PACKAGES
+from everyclass.commands.serve import PACKAGES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = os.environ.get("EVERYCLASS_CHROMIUM") or next(

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_run import ask, serving, write_small_run
 
-from everyclass.serve_command import PACKAGES
+from everyclass.commands.serve import PACKAGES
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 pytestmark = pytest.mark.skipif(

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from everyclass.errors import InputError
-from everyclass.images.readers_rules import plural
-from everyclass.options import (
+from everyclass.commands.options import (
     Data,
     GroupColumn,
     ImageColumn,
@@ -30,6 +28,8 @@ from everyclass.options import (
     TileSize,
     wishes_of,
 )
+from everyclass.errors import InputError
+from everyclass.images.readers_rules import plural
 from everyclass.printing import progress_console, result_console, write_json
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from everyclass.errors import InputError
-from everyclass.options import (
+from everyclass.commands.options import (
     DATA_HELP,
     GroupColumn,
     ImageColumn,
@@ -31,6 +30,7 @@ from everyclass.options import (
     TileSize,
     wishes_of,
 )
+from everyclass.errors import InputError
 from everyclass.printing import progress_console, result_console, write_json
 
 WITH_RUNS = ("sources", "json_file", "quiet", "help")

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from everyclass.commands.options import Json, Quiet, Strict
+from everyclass.commands.report import tell_report
 from everyclass.errors import InputError
-from everyclass.options import Json, Quiet, Strict
 from everyclass.printing import progress_console, write_json
-from everyclass.report_command import tell_report
 
 if TYPE_CHECKING:
     from everyclass.capture.report import WatchReport

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from everyclass.errors import InputError
-from everyclass.options import (
+from everyclass.commands.options import (
     Data,
     GroupColumn,
     ImageColumn,
@@ -27,6 +26,7 @@ from everyclass.options import (
     TileSize,
     wishes_of,
 )
+from everyclass.errors import InputError
 from everyclass.printing import progress_console, result_console, write_json
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from everyclass.options import Json, Quiet, prior_of
+from everyclass.commands.options import Json, Quiet, prior_of
 from everyclass.printing import result_console, write_json
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from everyclass.options import Json, Quiet
+from everyclass.commands.options import Json, Quiet
 from everyclass.printing import progress_console, result_console, write_json
 
 

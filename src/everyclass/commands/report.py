@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from everyclass.commands.options import Json, Quiet
 from everyclass.errors import EveryclassError
-from everyclass.options import Json, Quiet
 from everyclass.printing import progress_console, result_console, write_json
 
 

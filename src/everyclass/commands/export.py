@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from everyclass.options import Json, Quiet, one_of
+from everyclass.commands.options import Json, Quiet, one_of
 from everyclass.printing import progress_console, result_console, write_json
 
 FORMATS = ("onnx", "torch", "openvino")
