@@ -130,7 +130,9 @@ def result_of(peer: Installed, run: Run, images: Path) -> dict[str, Any]:
         place = Path(folder)
         (place / "train.py").write_text(run.text)
         command = [peer.python, "-m", "peers.attach", peer.peer, "train.py"]
-        command += ["--root", str(images), "--seed", str(run.seed)]
+        if run.outcome is None:
+            # The registry's scripts take these; those of other authors find their images alone.
+            command += ["--root", str(images), "--seed", str(run.seed)]
         environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
         started = time.monotonic()
         try:
