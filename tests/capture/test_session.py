@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.transforms import v2
 
 from everyclass.capture.assemble import case_of, nothing_watched, watched_of
@@ -354,6 +354,60 @@ def test_an_average_evaluated_with_the_statistics_of_the_start(
     causes = [one.evidence["cause"] for one in watching.session.findings]
     assert causes == ([] if buffers else ["batchnorm-mismatch"])
     assert not average._forward_hooks
+
+
+@pytest.mark.parametrize("buffers", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+def test_an_average_that_answers_without_a_loss_is_looked_at_too(
+    watching: Watching, buffers: bool, last: bool
+) -> None:
+    images, labels = torch.randn(120, 6), torch.randint(0, 3, (120,))
+    loader = DataLoader(TensorDataset(images, labels), batch_size=4)
+    held_out = DataLoader(TensorDataset(images[:20], labels[:20]), batch_size=20)
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    average = copy.deepcopy(model).eval()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(1 if last else 2):
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for mine, other in zip(average.parameters(), model.parameters()):
+                    mine.lerp_(other, 0.1)
+                if buffers:
+                    for mine, other in zip(average.buffers(), model.buffers()):
+                        mine.copy_(other)
+        with torch.no_grad():
+            for inputs, _ in held_out:
+                average(inputs).argmax(1)
+    watching.end()
+    causes = [one.evidence["cause"] for one in watching.session.findings]
+    assert causes == ([] if buffers else ["batchnorm-mismatch"])
+
+
+def test_a_copy_that_nobody_evaluates_is_left_alone(watching: Watching) -> None:
+    images, labels = torch.randn(120, 6), torch.randint(0, 3, (120,))
+    loader = DataLoader(TensorDataset(images, labels), batch_size=4)
+    held_out = DataLoader(TensorDataset(images[:20], labels[:20]), batch_size=20)
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    average = copy.deepcopy(model).eval()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model.train()
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+            with torch.no_grad():
+                for mine, other in zip(average.parameters(), model.parameters()):
+                    mine.lerp_(other, 0.1)
+        model.eval()
+        with torch.no_grad():
+            for inputs, _ in held_out:
+                model(inputs).argmax(1)
+    watching.end()
+    assert not watching.session.findings
 
 
 def test_class_weights_multiplied_in_by_hand_are_part_of_the_case(watching: Watching) -> None:

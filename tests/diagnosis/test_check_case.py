@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.utils.prune as prune
-from checks_zoo import adam, batch, bn_cnn, cnn, mlp, sgd, train
+from checks_zoo import adam, batch, bn_cnn, cnn, mlp, pixels, sgd, train
 from torch import nn
 from torch.nn import functional
 
@@ -419,6 +419,19 @@ def test_units_that_died_in_training_are_said_to_have() -> None:
     found = named(check_case(given), "dead-units")
     assert found.cause == "dead-units"
     assert "training drove them there" in found.sentence
+
+
+def test_dropout_does_not_hide_that_a_network_is_dead() -> None:
+    """Of images in grey levels, which have driven the first units of the network down."""
+    images, targets = pixels()
+    model = nn.Sequential(cnn(32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, 4))
+    given = case(model, batches=(CapturedBatch(args=(images.float(),), targets=targets),))
+    with torch.no_grad():
+        given.model[0][0].bias.fill_(-1e6)
+        given.model[-1].bias.add_(1.0)
+    found = check_case(given)
+    assert named(found, "input-dependence").cause == "dead-units"
+    assert named(found, "input-scale").cause == "inputs-not-scaled"
 
 
 def test_statistics_reset_before_evaluation() -> None:

@@ -865,3 +865,18 @@ def test_the_cause_is_named(cause: CauseId, build: Fault) -> None:
     for issue in report.issues:
         assert issue.remedy
         assert any(character.isdigit() for character in issue.sentence) or issue.evidence
+
+
+@pytest.mark.parametrize(
+    ("build", "sure"),
+    [
+        (proportional_to_counts, True),
+        (in_reversed_order, True),
+        (positives_per_negative, True),
+        (in_the_order_they_were_first_seen, False),
+        (inverse_frequencies_cubed, False),
+    ],
+)
+def test_weights_that_grow_with_the_counts_need_no_experiment(build: Fault, sure: bool) -> None:
+    told = [one for one in build().issues if one.cause == "loss-weights-wrong"]
+    assert [bool(one.evidence.get("fact")) for one in told] == [sure]

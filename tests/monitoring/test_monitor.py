@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from everyclass.errors import InputError
 from everyclass.findings import Finding
+from everyclass.monitoring.evaluations import weak_classes
 from everyclass.monitoring.monitor import Monitor
 
 CLASSES = 5
@@ -238,6 +239,25 @@ def test_a_class_that_the_last_evaluation_misses_is_told_at_the_end() -> None:
     assert told == []
     assert summary.findings[-1].severity == "warning"
     assert summary.findings[-1].evidence["classes"] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("hits", "weak"),
+    [
+        ((90, 90, 90, 90, 10), [4]),
+        ((90, 90, 90, 90, 40), []),  # perhaps half as often
+        ((20, 20, 20, 20, 15), []),  # all are recognised badly
+        ((90, 0, 90, 90, 0), [1, 4]),
+    ],
+)
+def test_classes_far_behind_the_others(hits: tuple[int, ...], weak: list[int]) -> None:
+    confusion = np.diag(hits)
+    for k, right in enumerate(hits):
+        confusion[k, (k + 1) % len(hits)] += 100 - right
+    assert weak_classes(confusion) == weak
+    few = np.zeros((3, 3), dtype=np.int64)
+    few[0, 0], few[1, 0] = 50, 1  # one image is no evidence, and a class without any is not judged
+    assert weak_classes(few) == []
 
 
 def test_a_class_is_starved_by_the_last_two_evaluations_together() -> None:

@@ -156,7 +156,7 @@ def stale_copy_finding(network: str, *, layers: int, step: int) -> Finding:
         remedy="Copy the buffers with the weights (AveragedModel(model, use_buffers=True)), or "
         "call torch.optim.swa_utils.update_bn before evaluating.",
         step=step,
-        evidence={"network": network, "layers": layers},
+        evidence={"stream": "evaluation", "network": network, "layers": layers},
     )
 
 

@@ -167,6 +167,8 @@ class Session:
         self._batch_targets: tuple[Tensor, ...] = ()
         self._binary_targets: tuple[Tensor, ...] = ()
         self._scaler_stepped = False
+        self._unanswered = False
+        """A batch to evaluate came, and the watched network has not been called since."""
 
     def end(self) -> None:
         """The script is over: decide about what waits. Alarms are told and stop nothing."""
@@ -319,6 +321,8 @@ class Session:
         call = self.tap.begin(module, args, kw)
         if call is None:
             return
+        if not (call.gradients and call.training_mode):
+            self._unanswered = False
         if call.gradients:
             stepped = self.other_steps.pass_begins(module)
             if stepped is not None:
@@ -382,6 +386,11 @@ class Session:
             return
         if self.roots.root is not None and torch.is_grad_enabled():
             self.own_loss.begin()
+        self._look_at_unanswered()
+        # A batch to evaluate: what is called for it may be a copy of the network, without a loss.
+        self._unanswered = not torch.is_grad_enabled() or (
+            self.loader is not None and self._loading is not self.loader
+        )
         found = [one for kept in tensors_in(batch) if (one := plain(kept)) is not None]
         self._batch_targets = tuple(one for one in found if one.dim() == 1 and not is_binary(one))
         self._binary_targets = tuple(
@@ -463,6 +472,7 @@ class Session:
         self.clips.step_ends()
         self.facts.stepped[id(optimizer)] += 1
         self._flush_candidate()
+        self._look_at_unanswered()
         if self._rests and not self._calls and not self.window.waiting:
             if optimizer is self.roots.optimizer:
                 self._advance(optimizer)
@@ -642,6 +652,12 @@ class Session:
             self.feed.keep(record, training=False)
             self.feed.keep_parts(record)
 
+    def _look_at_unanswered(self) -> None:
+        root, unanswered = self.roots.root, self._unanswered
+        self._unanswered = False
+        if unanswered and root is not None and self.tap.tracks(root):
+            self._look_at_copies(root)
+
     def _look_at_copies(self, root: nn.Module) -> None:
         start = self.roots.initial_state
         found = None if start is None else self.copies.look(root, start, step=self.steps)
@@ -670,6 +686,7 @@ class Session:
     @_guarded
     def _end(self) -> None:
         self._flush_candidate()
+        self._look_at_unanswered()
         self._settle_without_step()
         failed = self.failed
         if failed is not None:

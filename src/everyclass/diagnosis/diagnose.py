@@ -99,7 +99,7 @@ def diagnose_case(
         step=case.steps or 0,
         sentence=_of_what_it_costs(accused, causes, report)
         if learned
-        else _sentence(verdict, causes, report),
+        else _sentence(verdict, causes, report, findings),
         findings=tuple(findings),
         causes=causes,
         remedies=tuple(remedies_of(causes, issues, case)),
@@ -197,7 +197,7 @@ def diagnose_facts(
     return Diagnosis(
         verdict=verdict,
         step=steps,
-        sentence=_sentence(verdict, causes, TrialReport()),
+        sentence=_sentence(verdict, causes, TrialReport(), findings),
         findings=tuple(findings),
         causes=causes,
         remedies=tuple(
@@ -215,8 +215,16 @@ def _facts(findings: Sequence[Finding]) -> Iterator[Cause]:
             yield Cause(id=cause, proved=False, sentence=one.sentence, evidence=one.evidence)
 
 
-def _sentence(verdict: Verdict | None, causes: Sequence[Cause], report: TrialReport) -> str:
+def _sentence(
+    verdict: Verdict | None,
+    causes: Sequence[Cause],
+    report: TrialReport,
+    findings: Sequence[Finding],
+) -> str:
     state = _STATES[verdict] if verdict else "The training was not watched"
+    behind = [one for one in findings if one.id == verdict and one.ended_step is None]
+    if behind and all(one.evidence.get("stream") == "evaluation" for one in behind):
+        state = "It is the evaluation that fails"
     if not causes:
         if report.control is None:
             return f"{state}; no experiment could be made."

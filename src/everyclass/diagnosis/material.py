@@ -95,6 +95,11 @@ class Material:
         return self._pass("eval", with_gradients=False)
 
     @cached_property
+    def undropped(self) -> Pass:
+        """The batch without gradients and dropout, BatchNorm by the batch's own statistics."""
+        return self._pass("batchnorm", with_gradients=False)
+
+    @cached_property
     def start(self) -> Pass:
         """The batch in training mode at the initial weights."""
         if self.initial:

@@ -32,7 +32,8 @@ def remedies_of(
         if cause.proved and cause.trial is not None:
             names = cause.trial.change.split(" + ")
             of_trial = by_name[names[cause.trial.causes.index(cause.id)]]
-        sentence = by_check.get(cause.id) or of_trial
+        of_watch = str(cause.evidence.get("remedy", ""))
+        sentence = by_check.get(cause.id) or of_trial or of_watch
         if not sentence:
             sentence = _WITHOUT_TRIAL.get(cause.id, "")
         if sentence:

@@ -27,6 +27,7 @@ from everyclass.stats.confusion import (
     recall,
     right_in_another_order,
 )
+from everyclass.stats.intervals import wilson_interval
 
 LEAST_ABSENT = 5
 """Evaluation images of a class that no training target has, from which it is told."""
@@ -40,6 +41,9 @@ LEAST_TRAIN_KAPPA = 0.2
 LEFT_BEHIND_KAPPA, LEFT_SHARE = 0.5, 0.2
 """Where training batches do this well, an evaluation whose kappa is surely less than this share of
 theirs has collapsed, whatever little its decisions tell."""
+
+WEAK_SHARE = 0.5
+"""A class recognised less than this share as often as classes are on average is weak."""
 
 Z95 = 1.959964
 
@@ -260,9 +264,24 @@ class Evaluations:
             images=int(matrix.sum()),
             recalls=tuple(float(one) for one in recall(matrix)),
             predicted_shares=tuple(float(one) for one in predicted / predicted.sum()),
+            weak=tuple(names[i] for i in weak_classes(matrix)),
             verdict=found.verdict,
             sentence=found.sentence,
         )
+
+
+def weak_classes(confusion: NDArray[np.int64]) -> list[int]:
+    """Classes whose recall is less than `WEAK_SHARE` of balanced accuracy, beyond doubt.
+
+    Args:
+        confusion: (C, C) true class by decision.
+    """
+    support = confusion.sum(axis=1)
+    present = np.flatnonzero(support)
+    level = 1 - 0.05 / max(len(present), 1)
+    highest = wilson_interval(confusion.diagonal()[present], support[present], level=level)[:, 1]
+    behind = highest < WEAK_SHARE * balanced_accuracy(confusion)
+    return [int(i) for i in present[behind]]
 
 
 def left_behind(confusion: NDArray[np.int64], train_kappa: float) -> str:

@@ -112,6 +112,8 @@ class LastEvaluation:
         images: evaluated.
         recalls: (C,) NaN without images.
         predicted_shares: (C,).
+        weak: classes recognised less than half as often as classes are on average, beyond doubt
+            (the Wilson interval's upper end, at 95 % for all classes together).
         verdict: by `stats.collapse.collapse_verdict`, with its sentence.
     """
 
@@ -119,6 +121,7 @@ class LastEvaluation:
     images: int
     recalls: tuple[float, ...]
     predicted_shares: tuple[float, ...]
+    weak: tuple[str, ...]
     verdict: Verdict
     sentence: str
 
@@ -129,6 +132,7 @@ class LastEvaluation:
             "images": self.images,
             "recalls": [_number(one) for one in self.recalls],
             "predicted_shares": [_number(one) for one in self.predicted_shares],
+            "weak": list(self.weak),
             "verdict": self.verdict,
             "sentence": self.sentence,
         }

@@ -170,12 +170,13 @@ def _diagnose(
 
 def _calls_for_trials(report: WatchReport) -> bool:
     """An alarm; or what a check accuses, where it is a fact, where nothing was shown to be learned
-    yet, or where the last evaluation does worse than the training batches that raise no alarm."""
+    yet, or where the last evaluation does worse than the training batches that raise no alarm, or
+    leaves a class far behind the others."""
     if report.verdict != "healthy":
         return report.verdict is not None
     accused = [one for one in report.checks if one.outcome == "issue"]
     last = None if report.summary is None else report.summary.evaluation
-    left_out = last is not None and last.verdict != "healthy"
+    left_out = last is not None and (last.verdict != "healthy" or bool(last.weak))
     facts = any(one.evidence.get("fact") for one in accused)
     return bool(accused) and (facts or _is_opening(report) or left_out)
 

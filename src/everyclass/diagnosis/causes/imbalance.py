@@ -24,6 +24,10 @@ LEAST_IN_STREAM = 20
 """The same where only the stream's labels are known: fewer, and chance makes imbalance."""
 
 WRONG_CORRELATION = 0.5
+SURE_CORRELATION, SURE_RATIO = 0.9, 3.0
+"""From which weights that grow with the counts are beyond question: nobody means the classes that
+are rare anyway to count even less."""
+
 EXTREME_RATIO = 1e4
 BEYOND_INVERSE = 10.0
 
@@ -107,6 +111,9 @@ def _against_counts(
         # Weights that grow with the counts fit them as well when turned round, where the classes
         # are of two sizes.
         reverse = len(weights) > 2 and turned <= -0.95 and -turned > aligned + 0.02
+        sure = aligned >= SURE_CORRELATION and min(ratio, imbalance) >= SURE_RATIO
+        if sure and min(counts) >= LEAST_IN_STREAM:
+            evidence["fact"] = True
         how = (
             "inverse frequencies in reversed class order" if reverse else "larger where counts are"
         )
@@ -151,6 +158,9 @@ def _positive_weight(material: Material) -> Answer:
     wanted = counts[0] / counts[1]
     evidence["negatives_per_positive"] = wanted
     if value <= 0 or math.log(value) * math.log(wanted) < -(math.log(1.5) ** 2):
+        least = min(abs(math.log(value)), abs(math.log(wanted))) if value > 0 else math.inf
+        if least >= math.log(SURE_RATIO) and min(counts) >= LEAST_IN_STREAM:
+            evidence["fact"] = True
         return _wrong(
             f"pos_weight is {figure(value)}, but there are {figure(wanted)} negatives per "
             "positive: the larger class is made larger.",

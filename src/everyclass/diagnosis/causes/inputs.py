@@ -7,7 +7,7 @@ layer with weights gets, after whatever the model does itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -312,7 +312,7 @@ def _why_harmless(material: Material, change: float | None) -> str:
     if change is not None and change < SCALE_MATTERS:
         return (
             "The network is indifferent to that: standardised, its outputs change by "
-            f"{figure(100 * change)} %, because a normalisation follows."
+            f"{figure(100 * change)} %."
         )
     if material.learned:
         return "The training learns all the same, so the scale is a fact and not a fault."
@@ -327,30 +327,29 @@ def _effect_of_scale(material: Material, scale: float) -> float | None:
     batch = material.small_batch
     n_rows = rows_of(batch)
 
-    def scores(divisor: float) -> Tensor | None:
+    def scores(change: Callable[[Tensor], Tensor]) -> Tensor | None:
         found = run_pass(
             material.model,
             batch,
             loss_function=None,
             mode="train",
-            change_first_input=lambda inputs: inputs / divisor,
+            change_first_input=change,
         )
         return scores_in(found.outputs, n_rows=n_rows)
 
     try:
-        before, after = scores(1.0), scores(scale)
+        before, after = scores(lambda inputs: inputs), scores(lambda inputs: inputs / scale)
+        # Dropout makes rows differ, whatever the images are; the same images in another order
+        # leave the batch's statistics and what is drawn as they were.
+        moved = scores(lambda inputs: inputs.roll(1, dims=0))
     except PassError:
         return None
-    if before is None or after is None or before.shape != after.shape:
+    if before is None or after is None or moved is None or before.shape != after.shape:
         return None
-    if _same_for_all_rows(before):
+    size = float(before.detach().double().abs().max())
+    if float((moved - before).detach().double().square().mean().sqrt()) <= 1e-6 * size:
         return None  # a dead network is indifferent to everything; that excuses no scale
     return relative_change(before, after)
-
-
-def _same_for_all_rows(scores: Tensor) -> bool:
-    spread = scores.detach().double().var(dim=0, unbiased=False).mean().sqrt()
-    return bool(spread <= 1e-6 * scores.detach().double().abs().max())
 
 
 def relative_change(before: Tensor, after: Tensor) -> float:

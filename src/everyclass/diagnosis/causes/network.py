@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from everyclass.diagnosis.answers import Answer, Check, NotApplicable, accuse, figure, names, passed
 from everyclass.diagnosis.causes.outputs import activation_explains
-from everyclass.diagnosis.material import Material, unwrapped
+from everyclass.diagnosis.material import Material, as_rows, unwrapped
 from everyclass.diagnosis.nested import plain_names, tensors_in
 from everyclass.diagnosis.sightings import Layer
 from everyclass.diagnosis.trace import Pass
@@ -140,6 +140,10 @@ def input_dependence(material: Material) -> Answer:
     if material.scores.shape[0] < 2 or _all_rows_equal(material):
         raise NotApplicable("The batch holds no two different inputs.")
     variation = _spread(material.scores)
+    if seen.dropout > 0 and variation > SAME_OUTPUT:
+        # What dropout draws makes rows differ that the images do not.
+        found = material.undropped.scores
+        variation = variation if found is None else _spread(as_rows(found))
     head = seen.last_matrix
     if head is not None and _is_zero(head) and head.input_variation is not None:
         # Heads are set to zero on purpose; what counts is whether their inputs differ.
