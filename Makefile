@@ -30,7 +30,7 @@ types: .venv/.ready
 
 test: lint types
 	# Two workers on two cores: threads of torch's own would only wait for each other.
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadscope
 
 docs: .venv/.ready
 	.venv/bin/python -m mkdocs build --strict

@@ -35,7 +35,12 @@ def demo(
     """See a script collapse, its cause proved and cured, and our training on the same images."""
     from everyclass.terminal.demo import demo_view
     from everyclass.terminal.training import TrainingView
-    from everyclass.workflows.demo import train_ours, watch_script, write_images
+    from everyclass.workflows.demo import (
+        SCRIPT_BUDGET_SECONDS,
+        train_ours,
+        watch_script,
+        write_images,
+    )
 
     chosen: DemoData = one_of(data, ("tissue", "digits", "fashion-mnist"), "--data")  # type: ignore[assignment]
     console = progress_console()
@@ -46,7 +51,10 @@ def demo(
 
     say(f"Writing the images to {out / 'images'} ...")
     source = write_images(out, chosen)
-    say("1 of 2: a script as people write them, watched, and cured: everyclass run --fix train.py")
+    say(
+        "1 of 2: a script as people write them, watched, and cured: "
+        f"everyclass run --fix --budget {SCRIPT_BUDGET_SECONDS} train.py"
+    )
     script = watch_script(out, source, quiet=quiet)
     say("2 of 2: everyclass train, on the same images and the same split.")
     with TrainingView(console, quiet=quiet) as view:
