@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from report_zoo import write_script
 
-from everyclass import report_command
 from everyclass.cli import main
+from everyclass.commands import report as report_command
 from everyclass.errors import EveryclassError
 from everyclass.workflows.machine import typed_command
 
