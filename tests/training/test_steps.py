@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from everyclass.imbalance.mixing import Mixed, mixup
 from everyclass.models.classifier import Classifier, Preprocessing
 from everyclass.training.batches import Batch
+from everyclass.training.fabric import Fabric
 from everyclass.training.optim import build_optimizer
 from everyclass.training.steps import Mix, StepResult, steps
 

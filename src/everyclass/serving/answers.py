@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 
 from everyclass.contracts import ClassEvaluation, Evaluation
 from everyclass.errors import InputError
@@ -27,6 +26,7 @@ from everyclass.run_folder import RunFolder
 from everyclass.serving.limits import Limits, Refusal
 from everyclass.stats.conformal import ConformalThresholds, check_coverage
 from everyclass.training.batches import to_images
+from everyclass.training.fabric import Fabric
 from everyclass.workflows.inference import answering_precision, computes_in_half, make_fabric
 from everyclass.workflows.machine import find_machine
 from everyclass.workflows.predict import check_prior

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -22,6 +21,7 @@ from everyclass.seeding import stream_seed
 from everyclass.training.augment import Augmentation, augment
 from everyclass.training.batch_statistics import WholeBatchNorms
 from everyclass.training.batches import Batch
+from everyclass.training.fabric import Fabric
 from everyclass.training.optim import RATE_FACTOR
 from everyclass.training.processes import ALONE, Processes, Share, parts_of
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 
 from everyclass.images.contents import read_bytes
 from everyclass.images.damage import UnreadableImage
@@ -27,6 +26,7 @@ from everyclass.images.pixels import DecodedImage, decode_resized
 from everyclass.models.classifier import Classifier
 from everyclass.models.folding import folded
 from everyclass.training.batches import Rows, to_images
+from everyclass.training.fabric import Fabric
 from everyclass.workflows.inference import EVALUATION_BATCH, computes_in_half, logit_batches
 
 PORTION = 64

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from everyclass.seeding import stream_seed
 from everyclass.training.augment import Augmentation, augment
 from everyclass.training.batches import Rows, to_images
+from everyclass.training.fabric import Fabric
 from everyclass.workflows.inference import batches_of
 from everyclass.workflows.job import Job
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +22,7 @@ from everyclass.models.backbones import last_layer
 from everyclass.seeding import stream_seed
 from everyclass.stats.confusion import balanced_accuracy, confusion_matrix
 from everyclass.stats.intervals import paired_balanced_accuracy_gain
+from everyclass.training.fabric import Fabric
 from everyclass.workflows.correction import HeadMethod
 from everyclass.workflows.features import features_of
 from everyclass.workflows.inference import logits_of

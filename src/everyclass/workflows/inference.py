@@ -8,14 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
-from lightning_fabric.strategies import Strategy
 from torch import nn
 
 from everyclass.decide import Machine
 from everyclass.settings import Precision
 from everyclass.training.batches import ReadImages, Rows, to_images
+from everyclass.training.fabric import Fabric, LightningEnvironment, Strategy
 
 EVALUATION_BATCH = 256
 

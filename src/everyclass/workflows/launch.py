@@ -14,19 +14,19 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import (
-    ClusterEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
-from lightning_fabric.strategies import DDPStrategy
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from everyclass.errors import EveryclassError, InputError
 from everyclass.settings import Device, Settings
+from everyclass.training.fabric import (
+    ClusterEnvironment,
+    DDPStrategy,
+    Fabric,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from everyclass.training.processes import ALONE, PATIENCE, Processes
 from everyclass.workflows.inference import make_fabric
 from everyclass.workflows.launched import Launch, find_launch

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 import safetensors.torch
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from everyclass.errors import InputError
@@ -28,6 +27,7 @@ from everyclass.run_folder import write_atomically
 from everyclass.seeding import stream_seed
 from everyclass.settings import Settings
 from everyclass.training.batches import Rows
+from everyclass.training.fabric import Fabric
 from everyclass.training.optim import build_optimizer
 from everyclass.workflows.epoch import judged, metrics_line, score_of, validation_figures
 from everyclass.workflows.events import EpochDone, Event, FeaturesMade, TrainingStarted
