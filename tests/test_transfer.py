@@ -131,6 +131,7 @@ def test_rate_and_passes_follow_what_is_trained() -> None:
     head = recipe(pretrained=True, fine_tuning="head").settings
     full = recipe(pretrained=True, fine_tuning="full").settings
     assert (head.learning_rate, full.learning_rate) == (0.002, 0.0005)
+    assert (head.ema_decay, full.ema_decay) == (0.0, 0.99)
     assert head.epochs == 28  # 16,000 features
     assert (
         recipe((900, 100), pretrained=True, fine_tuning="light").settings.epochs == 10

@@ -10,7 +10,8 @@ judged on the same test images, which are about even.
 
 - ours: `everyclass train` with its defaults from scratch. ours-resnet18: the same on a ResNet-18.
 - ce, weights, sampler, balanced-softmax, post-hoc, focal, ldam-drw, crt: our loop on a ResNet-18
-  with that correction and no other; models are chosen by validation balanced accuracy.
+  with that correction and no other, and no moving average; models are chosen by validation balanced
+  accuracy.
 - both: balanced weights on a balanced sampler, the usual mistake; our loop refuses it, so
   `peers/torchvision_style.py` makes it. torchvision: the same script as it is.
 - fastai: `peers/fastai_defaults.py`, run by `--peer-python`, which has fastai.
@@ -49,17 +50,18 @@ from everyclass.stats.confusion import balanced_accuracy, confusion_matrix, macr
 HERE = Path(__file__).parent
 UNCORRECTED = ["--set", "tau_sweep=false"]
 SCRATCH = ["--no-pretrained", "--model", "resnet18"]
+PLAIN = [*SCRATCH, "--ema-decay", "0"]
 OURS: dict[str, list[str]] = {
     "ours": ["--no-pretrained"],
     "ours-resnet18": [*SCRATCH],
-    "ce": [*SCRATCH, "--imbalance", "none", *UNCORRECTED],
-    "weights": [*SCRATCH, "--imbalance", "weights-balanced", *UNCORRECTED],
-    "sampler": [*SCRATCH, "--imbalance", "balanced-sampling", *UNCORRECTED],
-    "balanced-softmax": [*SCRATCH, "--imbalance", "logit-adjustment", *UNCORRECTED],
-    "post-hoc": [*SCRATCH, "--imbalance", "none"],
-    "focal": [*SCRATCH, "--imbalance", "focal", *UNCORRECTED],
-    "ldam-drw": [*SCRATCH, "--imbalance", "ldam-drw", *UNCORRECTED],
-    "crt": [*SCRATCH, "--imbalance", "crt", *UNCORRECTED],
+    "ce": [*PLAIN, "--imbalance", "none", *UNCORRECTED],
+    "weights": [*PLAIN, "--imbalance", "weights-balanced", *UNCORRECTED],
+    "sampler": [*PLAIN, "--imbalance", "balanced-sampling", *UNCORRECTED],
+    "balanced-softmax": [*PLAIN, "--imbalance", "logit-adjustment", *UNCORRECTED],
+    "post-hoc": [*PLAIN, "--imbalance", "none"],
+    "focal": [*PLAIN, "--imbalance", "focal", *UNCORRECTED],
+    "ldam-drw": [*PLAIN, "--imbalance", "ldam-drw", *UNCORRECTED],
+    "crt": [*PLAIN, "--imbalance", "crt", *UNCORRECTED],
 }
 PEERS = {"torchvision": [], "both": ["--plain", "--weights", "--sampler"]}
 ARMS = (*OURS, *PEERS, "fastai")

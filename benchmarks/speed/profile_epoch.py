@@ -156,13 +156,13 @@ def clocks_around_training(clocks: Clocks) -> Iterator[None]:
     from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricOptimizer
     from torch.optim import Optimizer
-    from torch.optim.swa_utils import AveragedModel
 
     from everyclass.images.store import ImageStore
     from everyclass.models.classifier import Classifier
     from everyclass.monitoring.monitor import Monitor
     from everyclass.run_folder import RunFolder
     from everyclass.training import steps
+    from everyclass.training.averaging import MovingAverage
     from everyclass.workflows import fit, stepper
     from everyclass.workflows.epoch import EpochSums
 
@@ -176,7 +176,7 @@ def clocks_around_training(clocks: Clocks) -> Iterator[None]:
         (Fabric, "backward", "backward"),
         (_FabricOptimizer, "step", "optimizer"),
         (Optimizer, "zero_grad", "optimizer"),
-        (AveragedModel, "update_parameters", "moving average"),
+        (MovingAverage, "update", "moving average"),
         *((Monitor, name, "watch") for name in watched),
         (EpochSums, "add", "sums for the view"),
         (fit._Fit, "_validate", EVALUATION),

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from everyclass.imbalance.mixing import Mixed, mixup
 from everyclass.models.classifier import Classifier, Preprocessing
+from everyclass.training.averaging import MovingAverage
 from everyclass.training.batches import Batch
 from everyclass.training.fabric import Fabric
 from everyclass.training.optim import build_optimizer
@@ -49,7 +49,7 @@ def run(
     accumulation: int = 1,
     clip_norm: float = 0.0,
     augmentation: tuple[str, ...] = (),
-    average: AveragedModel | None = None,
+    average: MovingAverage | None = None,
     mix: Mix | None = None,
 ) -> list[StepResult]:
     wrapped, wrapped_optimizer = FABRIC.setup(model, optimizer)
@@ -161,16 +161,17 @@ def test_results_are_detached_and_the_model_trains() -> None:
 def test_average_follows_the_weights() -> None:
     model = classifier()
     start = weights(model)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.5), use_buffers=True)
+    average = MovingAverage(model, decay=0.5)
     path = []
     optimizer = sgd(model)
     for step in range(3):
         run(model, optimizer, step, step + 1, average=average)
         path.append(weights(model))
-    # torch's rule: the first update copies, later ones halve the distance.
+    # The first update copies; (1 + n) / (10 + n) is below the decay all the while.
     expected = path[0]
-    for point in path[1:]:
-        expected = 0.5 * expected + 0.5 * point
+    for n, point in enumerate(path[1:], start=1):
+        kept = (1 + n) / (10 + n)
+        expected = kept * expected + (1 - kept) * point
     torch.testing.assert_close(weights(average.module), expected)
     assert not torch.equal(start, expected)
 

@@ -218,7 +218,8 @@ def test_in_a_short_training_bfloat16_alone_is_tried(
 ) -> None:
     monkeypatch.setattr(compute, "LEAST_STEPS", 10_000)
     monkeypatch.setattr(compute, "LEAST_STEPS_FOR_BF16", 0)
-    assert decisions(choose(first)) == decisions(first[0])  # a matter of seconds
+    monkeypatch.setattr(compute, "LEAST_SECONDS_FOR_BF16", 3600.0)  # it is a matter of seconds
+    assert decisions(choose(first)) == decisions(first[0])
     monkeypatch.setattr(compute, "LEAST_SECONDS_FOR_BF16", 0.0)
     outcomes[:] = [outcome]
     found = decisions(choose(first))

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from everyclass.imbalance.mixing import Mixed
 from everyclass.seeding import stream_seed
 from everyclass.training.augment import Augmentation, augment
+from everyclass.training.averaging import MovingAverage
 from everyclass.training.batch_statistics import WholeBatchNorms
 from everyclass.training.batches import Batch
 from everyclass.training.fabric import Fabric
@@ -72,7 +72,7 @@ def steps(
     clip_norm: float = 0.0,
     augmentation: Sequence[Augmentation] = (),
     mix: Mix | None = None,
-    average: AveragedModel | None = None,
+    average: MovingAverage | None = None,
     processes: Processes = ALONE,
 ) -> Iterator[StepResult]:
     """Train on each batch and yield what happened.
@@ -137,7 +137,7 @@ def steps(
             fabric.clip_gradients(model, optimizer, max_norm=clip_norm, error_if_nonfinite=False)
         optimizer.step()
         if average is not None:
-            average.update_parameters(model)
+            average.update(model)
         together = torch.cat(logits)
         if processes.several:
             together, total = processes.whole_step(together, total, parts)

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from everyclass.training.averaging import MovingAverage
 from everyclass.training.batches import Batch, Rows, steps_per_epoch, training_batches
 from everyclass.training.steps import Mix, StepResult, steps
 from everyclass.workflows.inference import logits_of
@@ -53,13 +53,9 @@ class Stepper:
         torch.set_num_threads(max(1, settings.threads // self.processes.local_size))
         self.fabric = fabric_of(settings, self.processes)
         job.classifier.to(self.fabric.device)
-        self.average: AveragedModel | None = None
+        self.average: MovingAverage | None = None
         if settings.ema_decay > 0:
-            self.average = AveragedModel(
-                job.classifier,
-                multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay),  # type: ignore[no-untyped-call]
-                use_buffers=True,
-            )
+            self.average = MovingAverage(job.classifier, decay=settings.ema_decay)
         codes = table.split_codes()
         self.labels = table.labels()
         self.train_rows: Rows = np.flatnonzero(codes == 0).astype(np.int64)
