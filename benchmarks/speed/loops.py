@@ -156,11 +156,14 @@ def way(task: Task) -> dict[str, Any]:
 
 
 def everyclass_loop(task: Task) -> Epochs:
-    """The store, batches and steps of `everyclass train`; the first epoch decodes and keeps."""
+    """The store, batches and steps of `everyclass train`, with its average of the weights but where
+    the recipe is the tutorial's; the first epoch decodes and keeps."""
+    from everyclass.decide import EMA_DECAY
     from everyclass.images.readers import read_table
     from everyclass.images.store import ImageStore
     from everyclass.imbalance.sampling import epoch_order
     from everyclass.models.classifier import Classifier, Preprocessing
+    from everyclass.training.averaging import MovingAverage
     from everyclass.training.batches import steps_per_epoch, training_batches
     from everyclass.training.optim import build_optimizer
     from everyclass.training.steps import steps
@@ -183,6 +186,8 @@ def everyclass_loop(task: Task) -> Epochs:
         momentum=0.9,
         weight_decay=values["weight_decay"],
     )
+    averages = task.network != "tutorial"
+    average = MovingAverage(classifier, decay=EMA_DECAY) if averages else None
     model, wrapped = fabric.setup(classifier, optimizer)
     per_epoch = steps_per_epoch(len(table), task.batch)
     seconds: Epochs = []
@@ -208,6 +213,7 @@ def everyclass_loop(task: Task) -> Epochs:
             rate=lambda _: 1e-3,
             seed=0,
             augmentation=values["augmentation"],
+            average=average,
         ):
             if (result.batch.step + 1) % per_epoch == 0:
                 seconds.append(since(started))
