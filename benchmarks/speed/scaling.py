@@ -6,8 +6,10 @@
     ... --plots FOLDER (benchmarks/plots)   --scratch FOLDER (for the images; kept)
 
 Every figure is one run of a fresh process with an empty cache. Time is the work, by the clock and
-of all threads, without the interpreter's start and imports; peak memory is that of the process,
-imports included ("imports" is the peak before it looked at anything). Images are made here. Those
+of all threads and workers, without the interpreter's start and imports; peak memory is that of the
+process, imports included ("imports" is the peak before it looked at anything), and where workers
+examine images (2 threads, from 10,000 images on) the largest one's for each of them. Images are
+made here. Those
 of the first two parts are smooth colour noise of 96 px, each another one, as JPEGs of about 2 kB
 (copies of a few would be near duplicates of one another, which real sets are not); files are hard
 links where the same images are sorted into other classes.
@@ -24,8 +26,6 @@ links where the same images are sorted into other classes.
   class are split otherwise), and what comes before and after its epochs. Where the time of an epoch
   goes is read as `profile_epoch.py` does. On one thread, which so small a network is measured to be
   fastest on (`--training-threads 1 2` for both).
-
-An audit uses threads, not processes (see RESULTS.md): 1 and 2 threads are what there is to compare.
 """
 
 from __future__ import annotations
@@ -70,15 +70,18 @@ from everyclass.terminal.audit import audit_view
 from everyclass.workflows.audit import audit_data
 from everyclass.workflows.data_source import DataSource
 from rich.console import Console
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-imports, start, used = peak(), time.perf_counter(), time.process_time()
+mb = lambda whose: resource.getrusage(whose).ru_maxrss / 1024
+own = lambda: mb(resource.RUSAGE_SELF)
+used_by_all = lambda: sum(os.times()[:4])  # workers too: they have ended by then
+imports, start, used = own(), time.perf_counter(), used_by_all()
 found = audit_data(DataSource(source=sys.argv[1]), side=64, threads=int(sys.argv[2]), cached=True)
-ended, busy = time.perf_counter(), time.process_time()
+ended, busy = time.perf_counter(), used_by_all()
+peak = own() + int(sys.argv[2]) * mb(resource.RUSAGE_CHILDREN)  # 0 where there was no worker
 json.dumps(found.audit.to_dict(), indent=2)
 Console(file=io.StringIO(), width=100).print(audit_view(found.audit))
 print(json.dumps({
     "seconds": ended - start, "busy": busy - used, "telling": time.perf_counter() - ended,
-    "imports": imports, "peak": peak(), "remembered": found.remembered, "n": found.audit.n,
+    "imports": imports, "peak": peak, "remembered": found.remembered, "n": found.audit.n,
 }))
 """
 DECODE = """
