@@ -7,9 +7,8 @@
 
 Every figure is one run of a fresh process with an empty cache. Time is the work, by the clock and
 of all threads and workers, without the interpreter's start and imports; peak memory is that of the
-process, imports included ("imports" is the peak before it looked at anything), and where workers
-examine images (2 threads, from 10,000 images on) the largest one's for each of them. Images are
-made here. Those
+process, imports included ("imports" is the peak before it looked at anything), and of its workers,
+where these examine images (2 threads, from 10,000 images on). Images are made here. Those
 of the first two parts are smooth colour noise of 96 px, each another one, as JPEGs of about 2 kB
 (copies of a few would be near duplicates of one another, which real sets are not); files are hard
 links where the same images are sorted into other classes.
@@ -65,18 +64,30 @@ TRAINED = {
 EVALUATING = "evaluation: "
 
 AUDIT = """
-import io, json, os, resource, sys, time
+import io, json, os, re, resource, sys, threading, time
+from pathlib import Path
 from everyclass.terminal.audit import audit_view
 from everyclass.workflows.audit import audit_data
 from everyclass.workflows.data_source import DataSource
 from rich.console import Console
-mb = lambda whose: resource.getrusage(whose).ru_maxrss / 1024
-own = lambda: mb(resource.RUSAGE_SELF)
+own = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 used_by_all = lambda: sum(os.times()[:4])  # workers too: they have ended by then
+workers = {}  # their peaks; what getrusage says of a child holds its parent's size at the start
+def watch():
+    while True:
+        for task in Path("/proc/self/task").glob("*/children"):
+            try:
+                for pid in task.read_text().split():
+                    peak = re.search(r"VmHWM:\\s+(\\d+)", Path("/proc", pid, "status").read_text())
+                    workers[pid] = int(peak[1]) / 1024 if peak else workers.get(pid, 0)
+            except OSError:
+                pass  # it has ended
+        time.sleep(0.1)
+threading.Thread(target=watch, daemon=True).start()
 imports, start, used = own(), time.perf_counter(), used_by_all()
 found = audit_data(DataSource(source=sys.argv[1]), side=64, threads=int(sys.argv[2]), cached=True)
 ended, busy = time.perf_counter(), used_by_all()
-peak = own() + int(sys.argv[2]) * mb(resource.RUSAGE_CHILDREN)  # 0 where there was no worker
+peak = own() + sum(workers.values())
 json.dumps(found.audit.to_dict(), indent=2)
 Console(file=io.StringIO(), width=100).print(audit_view(found.audit))
 print(json.dumps({
