@@ -1,7 +1,7 @@
 """Lightning's Fabric, imported without torchmetrics.
 
 lightning_fabric learns torchmetrics' version by importing it, and that brings transformers and
-scipy where they are installed: 0.4 to 1.4 s of every command that computes, for a flag that nothing
+scipy where they are installed: 0.5 to 1.9 s of every command that computes, for a flag that nothing
 here reads. Its metadata answers the same question. Whoever needs Fabric takes it from here.
 """
 
